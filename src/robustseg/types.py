@@ -1,0 +1,176 @@
+"""What travels through the library: samples, targets, outputs, views, results. Imports torch only.
+
+Conventions, everywhere: images are float32 RGB in [0, 1], ``(B, 3, H, W)``; labels int64 ``(B, H, W)`` with one explicit
+ignore value; values that belong to an image are ``(B,)`` tensors, so that batch size can never change a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "AttackResult",
+    "DataSet",
+    "DenseOutput",
+    "Model",
+    "ModelSpec",
+    "Output",
+    "QueryOutput",
+    "Sample",
+    "SemanticTarget",
+    "UserError",
+    "View",
+]
+
+
+class UserError(Exception):
+    """Something the user can put right; its text is one line that says what is wrong and what to do."""
+
+
+# ------------------------------------------------------------------------------------------------ data
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of a data set with whatever truth it has.
+
+    Shapes: ``image (3,H,W)`` float32 in [0,1]; ``labels (H,W)`` int64, data-set indices plus the ignore value;
+    ``instances (H,W)`` int32, 0 = no object; ``regions`` named boolean masks ``(H,W)`` (e.g. ``"clothing"``).
+    """
+
+    id: str
+    image: Tensor
+    labels: Tensor | None = None
+    instances: Tensor | None = None
+    regions: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@runtime_checkable
+class DataSet(Protocol):
+    """What a reader yields: samples by position, with stable ids, class names and one ignore value."""
+
+    ref: str
+    task: str
+    classes: tuple[str, ...]
+    ignore: int
+    ids: Sequence[str]
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> Sample: ...
+    def digest(self) -> str:
+        """Content hash of the images and labels; part of the run key."""
+        ...
+
+
+@dataclass(frozen=True)
+class SemanticTarget:
+    """Per-pixel truth: ``labels (B,H,W)`` int64 in *model* class indices; ``ignore`` pixels have exactly no influence."""
+
+    labels: Tensor
+    ignore: int = 255
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def select(self, keep: Tensor) -> SemanticTarget:
+        """The images of the batch at the indices ``keep``."""
+        return SemanticTarget(self.labels[keep], self.ignore)
+
+    @property
+    def valid(self) -> Tensor:
+        """``(B,H,W)`` bool: the pixels that count."""
+        return self.labels != self.ignore
+
+
+# ------------------------------------------------------------------------------------------------ models
+
+
+@dataclass(frozen=True)
+class DenseOutput:
+    """Per-pixel class scores ``(B,C,h,w)`` at the model's native size.
+
+    ``kind="logits"``: softmax over C gives probabilities. ``kind="scores"``: non-negative scores that are *not* logits
+    (Mask2Former's semantic map); losses take their logarithm.
+    """
+
+    scores: Tensor
+    kind: Literal["logits", "scores"] = "logits"
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class QueryOutput:
+    """Mask classification: ``class_logits (B,Q,K+1)``, the last class is "no object"; ``mask_logits (B,Q,h,w)``."""
+
+    class_logits: Tensor
+    mask_logits: Tensor
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
+
+Output: TypeAlias = DenseOutput | QueryOutput
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What is known of a model without running it. ``digest`` is the hash of weights and configuration."""
+
+    ref: str
+    task: str
+    classes: tuple[str, ...]
+    digest: str
+    family: str = "plain"
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A user's network behind one face: [0,1] pixels in, differentiable output out."""
+
+    spec: ModelSpec
+    module: torch.nn.Module
+
+    def __call__(self, images: Tensor, *, want: frozenset[str] = frozenset()) -> Output: ...
+
+
+# ------------------------------------------------------------------------------------------------ attacks
+
+
+@dataclass(frozen=True)
+class View:
+    """What an objective sees of one iterate: clean images, current images, the attacker's variable, the output."""
+
+    x0: Tensor
+    x: Tensor
+    theta: Tensor
+    output: Output
+
+
+State: TypeAlias = dict[str, Tensor]  # every leaf has leading dimension B, so that solved images can leave the batch
+PlainObjective: TypeAlias = Callable[[Output, SemanticTarget], Tensor]  # -> (B,), to be maximised
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """Adversarial images and what they cost.
+
+    Shapes: ``images (B,3,H,W)``; ``score (B,)`` of the returned iterate (higher is better for the attacker; the share
+    of counted pixels that are wrong, or that reach the goal); ``forwards, backwards (B,)`` int64, really spent;
+    ``trace (B,K)`` best score after each step (NaN once an image had left the batch); ``goal (B,H,W)`` the label map
+    a targeted attack aims at, else None; ``applicable (B,)`` False where the attack has nothing to do on an image.
+    """
+
+    images: Tensor
+    score: Tensor
+    forwards: Tensor
+    backwards: Tensor
+    trace: Tensor
+    goal: Tensor | None = None
+    applicable: Tensor | None = None
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Unpacks as ``images, score, forwards, backwards``."""
+        return iter((self.images, self.score, self.forwards, self.backwards))
