@@ -20,16 +20,17 @@ _FACE = {
     "AttackResult": "robustseg.types",
     "DenseOutput": "robustseg.types",
     "SemanticTarget": "robustseg.types",
-    "UserError": "robustseg.types",
+    "UserError": "robustseg.errors",
 }
 
 if TYPE_CHECKING:
     from robustseg.catalog import attack
     from robustseg.data import load_data
+    from robustseg.errors import UserError
     from robustseg.evaluation.run import evaluate
     from robustseg.models import load_model, wrap
     from robustseg.report.page import report
-    from robustseg.types import AttackResult, DenseOutput, SemanticTarget, UserError
+    from robustseg.types import AttackResult, DenseOutput, SemanticTarget
 
 __all__ = [
     "AttackResult",

@@ -13,6 +13,8 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 import torch
 from torch import Tensor
 
+from robustseg.errors import UserError
+
 __all__ = [
     "AttackResult",
     "DataSet",
@@ -26,10 +28,6 @@ __all__ = [
     "UserError",
     "View",
 ]
-
-
-class UserError(Exception):
-    """Something the user can put right; its text is one line that says what is wrong and what to do."""
 
 
 # ------------------------------------------------------------------------------------------------ data

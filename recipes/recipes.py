@@ -1,0 +1,128 @@
+"""Every hyper-parameter of the zoo's models: one frozen `Recipe` per model, nothing hidden elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+STREET = tuple(
+    "road,sidewalk,building,wall,fence,pole,traffic light,traffic sign,vegetation,terrain,sky,person,rider,car,"
+    "truck,bus,train,motorcycle,bicycle".split(",")
+)
+CAMVID = tuple("sky building pole road sidewalk tree sign fence car pedestrian bicyclist".split())
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A run of steps at one crop size. `zoom` is crop pixels per original pixel, drawn log-uniformly."""
+
+    steps: int
+    crop: tuple[int, int]
+    batch: int
+    zoom: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What rebuilds a model: network, data, schedule, loss, augmentation, seed."""
+
+    name: str
+    library: str  # "smp" | "hf"
+    network: tuple[tuple[str, object], ...]  # keyword arguments of the library's constructor
+    data: str  # "street" | "camvid"
+    classes: tuple[str, ...]
+    stages: tuple[Stage, ...]
+    size: tuple[int, int]  # (H, W) at which the model is measured
+    folder: str  # where the export goes, relative to the repository
+    licence: str
+    multiple: int = 32  # the sides that the network accepts
+    lr: float = 2e-3
+    weight_decay: float = 0.05
+    warmup: int = 150
+    poly: float = 0.9
+    clip: float = 1.0
+    ema: float = 0.998
+    balance: float = 0.5  # class weight = (median frequency / frequency) ** balance
+    heaviest: float = 4.0  # no class weighs more
+    dice: float = 1.0  # weight of the soft Dice term
+    jitter: float = 0.3
+    stretch: float = 0.15
+    seed: int = 0
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    ignore: int = 255
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+    def stage(self, step: int) -> Stage:
+        """The stage that step number `step` (from 0) belongs to."""
+        for stage in self.stages:
+            if step < stage.steps:
+                return stage
+            step -= stage.steps
+        raise IndexError(f"{self.name} has {self.steps} steps")
+
+
+def _segformer(*widths: int, depth: int = 2, decoder: int = 128) -> tuple[tuple[str, object], ...]:
+    return (
+        ("depths", (depth,) * 4),
+        ("hidden_sizes", widths),
+        ("num_attention_heads", (1, 2, 4, 8)),
+        ("decoder_hidden_size", decoder),
+        ("drop_path_rate", 0.0),
+        ("classifier_dropout_prob", 0.1),
+    )
+
+
+_CAMVID = dict(
+    data="camvid", classes=CAMVID, size=(360, 480),
+    licence="CC BY-NC 4.0 (trained on CamVid: non-commercial, research use)",
+)  # fmt: skip
+_STREET = dict(data="street", classes=STREET, size=(256, 512), licence="Apache-2.0")
+
+CAMVID_DEEPLAB = Recipe(
+    name="camvid-deeplab",
+    library="smp",
+    network=(
+        ("arch", "deeplabv3plus"),
+        ("encoder_name", "tu-regnetx_002"),
+        ("encoder_output_stride", 16),
+        ("decoder_channels", 64),
+    ),
+    stages=(Stage(3200, (192, 256), 8, (0.4, 1.0)), Stage(700, (352, 480), 8, (0.7, 1.6))),
+    folder="weights-nc/camvid-deeplab",
+    **_CAMVID,
+)
+CAMVID_SEGFORMER = Recipe(
+    name="camvid-segformer",
+    library="hf",
+    network=_segformer(32, 64, 160, 256),
+    stages=(Stage(3400, (192, 256), 8, (0.4, 1.0)), Stage(700, (352, 480), 8, (0.7, 1.6))),
+    folder="weights-nc/camvid-segformer",
+    lr=1e-3,
+    **_CAMVID,
+)
+STREET_UNET = Recipe(
+    name="street-unet",
+    library="smp",
+    network=(
+        ("arch", "unet"),
+        ("encoder_name", "tu-regnetx_002"),
+        ("decoder_channels", (128, 64, 48, 32, 16)),
+    ),
+    stages=(Stage(2600, (128, 256), 8, (0.4, 1.0)), Stage(900, (256, 512), 8, (0.8, 1.6))),
+    folder="src/robustseg/zoo/street-unet",
+    **_STREET,
+)
+STREET_SEGFORMER = Recipe(
+    name="street-segformer",
+    library="hf",
+    network=_segformer(32, 64, 128, 192),
+    stages=(Stage(2600, (128, 256), 8, (0.4, 1.0)), Stage(900, (256, 512), 8, (0.8, 1.6))),
+    folder="src/robustseg/zoo/street-segformer",
+    lr=1e-3,
+    **_STREET,
+)
+RECIPES = {r.name: r for r in (STREET_UNET, STREET_SEGFORMER, CAMVID_DEEPLAB, CAMVID_SEGFORMER)}
