@@ -1,4 +1,4 @@
-"""The one exception of the library that speaks to the user. Standard library only, so that the report and the CLI need no torch."""
+"""The one exception of the library that speaks to the user; standard library only, so nobody pays for torch."""
 
 from __future__ import annotations
 

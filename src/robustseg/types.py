@@ -1,7 +1,7 @@
 """What travels through the library: samples, targets, outputs, views, results. Imports torch only.
 
-Conventions, everywhere: images are float32 RGB in [0, 1], ``(B, 3, H, W)``; labels int64 ``(B, H, W)`` with one explicit
-ignore value; values that belong to an image are ``(B,)`` tensors, so that batch size can never change a result.
+Conventions, everywhere: images are float32 RGB in [0, 1], ``(B, 3, H, W)``; labels int64 ``(B, H, W)`` with one
+explicit ignore value; values that belong to an image are ``(B,)`` tensors, so that batch size can never change a result.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class DataSet(Protocol):
 
 @dataclass(frozen=True)
 class SemanticTarget:
-    """Per-pixel truth: ``labels (B,H,W)`` int64 in *model* class indices; ``ignore`` pixels have exactly no influence."""
+    """Per-pixel truth: ``labels (B,H,W)`` int64 in *model* class indices; ``ignore`` pixels have no influence."""
 
     labels: Tensor
     ignore: int = 255

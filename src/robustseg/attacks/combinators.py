@@ -1,0 +1,71 @@
+"""Searches made of searches: restarts and radius schedules. Each takes and gives the same signature."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from robustseg.attacks.constraints import Ball
+from robustseg.attacks.loop import Found, Problem, Search
+
+__all__ = ["radius_schedule", "restarts"]
+
+
+def better_of(first: Found, second: Found) -> Found:
+    """Per image the perturbation with the higher score; costs add, traces follow each other."""
+    wins = second.score > first.score
+    trace = torch.cat([first.trace, torch.maximum(second.trace, first.trace[:, -1:])], 1)
+    return Found(
+        torch.where(wins.view(-1, 1, 1, 1), second.theta, first.theta),
+        torch.maximum(first.score, second.score),
+        first.forwards + second.forwards,
+        first.backwards + second.backwards,
+        trace,
+    )
+
+
+def restarts(search: Search, count: int) -> Search:
+    """``count`` independent starts; image by image the best is kept. One restart is the search itself.
+
+    Convention: restart ``r`` draws from its own generator, so a run with more restarts contains the one with fewer.
+    With early stopping, later restarts skip an image that is solved.
+    """
+    if count == 1:
+        return search
+
+    def repeated(problem: Problem, ball: Ball, start: Tensor | None, restart: int) -> Found:
+        found = search(problem, ball, start, restart)
+        for r in range(restart + 1, restart + count):
+            if problem.early_stop and bool((found.score >= 1).all()):
+                break
+            found = better_of(found, search(problem, ball, start, r))
+        return found
+
+    return repeated
+
+
+def radius_schedule(stage: Callable[[int], Search], steps: int, plan: Sequence[tuple[float, float]]) -> Search:
+    """Search in shrinking balls: ``plan`` holds (radius factor, share of steps); the carried iterate is projected.
+
+    The last stage runs at the ball itself, takes the steps that rounding left, and alone decides what is returned;
+    in an earlier, larger ball a solved image proves nothing, but its iterate is carried on.
+    Source: SEA, ECCV 2024: factors 2, 1.5, 1 with 30, 30, 40 % of the iterations.
+    """
+    lengths = [int(share * steps) for _, share in plan[:-1]]
+    lengths.append(steps - sum(lengths))
+    searches = [stage(n) for n in lengths]
+
+    def scheduled(problem: Problem, ball: Ball, start: Tensor | None, restart: int) -> Found:
+        forwards = backwards = torch.zeros(len(problem.images), dtype=torch.int64, device=problem.images.device)
+        for (factor, _), search in zip(plan, searches):
+            found = search(problem, ball.scaled(factor), start, restart)
+            forwards, backwards = forwards + found.forwards, backwards + found.backwards
+            start = found.theta
+        # scores of the larger balls are no achievement at eps: the trace of those stages is unknown
+        unknown = found.trace.new_full((len(found.score), int(steps - lengths[-1])), float("nan"))
+        trace = torch.cat([unknown, found.trace], 1)
+        return Found(found.theta, found.score, forwards, backwards, trace)
+
+    return scheduled

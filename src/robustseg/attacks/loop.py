@@ -1,0 +1,189 @@
+"""The one loop: init, step, finish. It knows no objective, no model and no data set.
+
+A step costs one forward and one backward and never waits for the device. The best iterate by ``score`` is kept per
+image; images whose score reaches 1 leave the batch, which is compacted at most every ten steps (the one wait).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from robustseg.attacks.constraints import Ball, Bound
+from robustseg.attacks.updates import Update
+from robustseg.types import Output, SemanticTarget, State, View
+
+__all__ = ["Found", "Objective", "Problem", "Search", "gradient_search"]
+
+COMPACT_EVERY = 10
+
+
+class Objective(Protocol):
+    """What ``gradient_search`` needs of an objective; see ``objectives.base``."""
+
+    @property
+    def value(self) -> Callable[[View, SemanticTarget, State, float], tuple[dict[str, Tensor], State]]: ...
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One batch to attack. ``forward`` maps images to an output at label size; ``state`` is the objective's."""
+
+    forward: Callable[[Tensor], Output]
+    images: Tensor
+    target: SemanticTarget
+    state: State
+    generators: Callable[[int], Sequence[torch.Generator]]  # restart -> one generator an image
+    writable: Tensor | None = None
+    early_stop: bool = True
+
+
+@dataclass(frozen=True)
+class Found:
+    """The best perturbation ``theta (B,3,H,W)`` by ``score (B,)``, its cost and the best score after each step."""
+
+    theta: Tensor
+    score: Tensor
+    forwards: Tensor
+    backwards: Tensor
+    trace: Tensor
+
+
+Search = Callable[[Problem, Ball, Tensor | None, int], Found]  # problem, ball, start or None, restart number
+
+
+@dataclass(frozen=True)
+class _Active:
+    """The images still in the batch; ``at`` are their positions, None while all are in."""
+
+    at: Tensor | None
+    images: Tensor
+    target: SemanticTarget
+    bound: Bound
+    theta: Tensor
+    objective: State
+    update: State
+
+    def select(self, keep: Tensor) -> _Active:
+        def pick(state: State) -> State:
+            return {name: leaf[keep] for name, leaf in state.items()}
+
+        return replace(
+            self,
+            at=keep if self.at is None else self.at[keep],
+            images=self.images[keep],
+            target=self.target.select(keep),
+            bound=self.bound.select(keep),
+            theta=self.theta[keep],
+            objective=pick(self.objective),
+            update=pick(self.update),
+        )
+
+
+@dataclass
+class _Best:
+    """What is known of the whole batch, solved images included; written in place."""
+
+    theta: Tensor
+    score: Tensor
+    forwards: Tensor
+    backwards: Tensor
+    trace: list[Tensor]
+
+    def take(self, a: _Active, score: Tensor, backward: bool) -> None:
+        theta = a.theta.detach()
+        if a.at is None:
+            better = score > self.score
+            self.theta = torch.where(better.view(-1, 1, 1, 1), theta, self.theta)
+            self.score = torch.where(better, score, self.score)
+            self.forwards += 1
+            self.backwards += int(backward)
+        else:
+            old = self.score[a.at]
+            better = score > old
+            self.theta[a.at] = torch.where(better.view(-1, 1, 1, 1), theta, self.theta[a.at])
+            self.score[a.at] = torch.where(better, score, old)
+            self.forwards[a.at] += 1
+            self.backwards[a.at] += int(backward)
+        self.trace.append(self.score.clone())
+
+
+def gradient_search(
+    objective: Objective,
+    update: Update,
+    steps: int,
+    score: Callable[[View, SemanticTarget, State], Tensor],
+    *,
+    random_start: bool = True,
+    track: Callable[[View, SemanticTarget], Tensor] | None = None,
+) -> Search:
+    """A search of ``steps`` gradient steps: ``steps`` backwards and ``steps + 1`` forwards an image.
+
+    ``objective`` is differentiated; ``track`` is what APGD watches (default: the objective); ``score (B,)`` decides
+    which iterate is returned and may reach 1 only when the image is fully solved. ``steps=0`` scores the start alone.
+    """
+
+    def search(problem: Problem, ball: Ball, start: Tensor | None, restart: int) -> Found:
+        active, best = _init(problem, ball, start, restart, update, random_start)
+        for k in range(steps + 1):
+            progress = k / max(steps, 1)
+            last = k == steps
+            with torch.set_grad_enabled(not last):
+                theta = active.theta.requires_grad_(not last)
+                x = active.images + theta
+                view = View(active.images, x, theta, problem.forward(x))
+                if not last:
+                    terms, state = objective.value(view, active.target, active.objective, progress)
+            with torch.no_grad():
+                points = score(view, active.target, active.objective)
+                best.take(active, points, backward=not last)
+            if last:
+                break
+            total = sum(terms.values())
+            assert isinstance(total, Tensor)
+            (gradient,) = torch.autograd.grad(total.sum(), theta)
+            with torch.no_grad():
+                tracked = total.detach() if track is None else track(view, active.target)
+                moved, rule = update.step(k, steps, theta.detach(), gradient, tracked, active.update, active.bound)
+                active = replace(active, theta=moved, objective=state, update=rule)
+                if problem.early_stop and (k + 1) % COMPACT_EVERY == 0:
+                    remaining = _compact(active, best.score)
+                    if remaining is None:
+                        break
+                    active = remaining
+        return _finish(best, steps)
+
+    return search
+
+
+def _init(
+    problem: Problem, ball: Ball, start: Tensor | None, restart: int, update: Update, random_start: bool
+) -> tuple[_Active, _Best]:
+    bound = ball.bind(problem.images, problem.writable)
+    if start is not None:
+        theta = bound.project(start)
+    elif random_start:
+        theta = bound.start(problem.generators(restart))
+    else:
+        theta = torch.zeros_like(problem.images)
+    counts = torch.zeros(len(theta), dtype=torch.int64, device=theta.device)
+    best = _Best(theta.clone(), theta.new_full((len(theta),), -torch.inf), counts, counts.clone(), [])
+    active = _Active(None, problem.images, problem.target, bound, theta, problem.state, update.init(theta, bound))
+    return active, best
+
+
+def _compact(active: _Active, score: Tensor) -> _Active | None:
+    mine = score if active.at is None else score[active.at]
+    open_ = (mine < 1).nonzero().flatten()
+    if len(open_) == len(mine):
+        return active
+    return active.select(open_) if len(open_) else None
+
+
+def _finish(best: _Best, steps: int) -> Found:
+    trace = best.trace + [best.trace[-1]] * (steps + 1 - len(best.trace))
+    return Found(best.theta, best.score, best.forwards, best.backwards, torch.stack(trace, 1))

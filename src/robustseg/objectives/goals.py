@@ -1,0 +1,42 @@
+"""Label maps that a targeted attack aims at, made from the clean prediction; the attacker has no ground truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["hide_nearest", "least_likely"]
+
+
+def hide_nearest(prediction: Tensor, hidden: int, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """The dynamic target: pixels predicted as ``hidden`` take the label of the nearest other pixel.
+
+    Shapes: ``prediction (B,H,W)`` int64 -> goal ``(B,H,W)``, applicable ``(B,)`` bool (the class is there, and not
+    everywhere). Convention: exact Euclidean nearest neighbour between pixel centres; ``valid`` pixels only lend their
+    label. Source: Metzen et al., ICCV 2017, section 3.2.
+
+    >>> hide_nearest(torch.tensor([[[1, 1, 5, 2]]]), 5)[0].tolist() in ([[[1, 1, 1, 2]]], [[[1, 1, 2, 2]]])
+    True
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    goals, applicable = [], []
+    lenders = prediction != hidden if valid is None else (prediction != hidden) & valid
+    for labels, lend in zip(prediction.cpu().numpy(), lenders.cpu().numpy()):
+        here = labels == hidden
+        ok = bool(here.any() and lend.any())
+        if ok:
+            rows, columns = distance_transform_edt(~lend, return_distances=False, return_indices=True)
+            labels = np.where(here, labels[rows, columns], labels)
+        goals.append(torch.from_numpy(np.ascontiguousarray(labels)))
+        applicable.append(ok)
+    return torch.stack(goals).to(prediction), torch.tensor(applicable, device=prediction.device)
+
+
+def least_likely(scores: Tensor) -> Tensor:
+    """Per pixel the class with the lowest clean score, fixed for the whole attack. ``(B,C,H,W) -> (B,H,W)``.
+
+    Source: Kurakin et al., ICLR 2017 workshop (fixed target; Arnab et al. recompute it every step, which we do not).
+    """
+    return scores.argmin(1)

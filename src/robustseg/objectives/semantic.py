@@ -1,0 +1,157 @@
+"""What going wrong means for dense prediction: one small function a paper, per pixel, to be maximised.
+
+Convention: ``pixel(output, target, state, progress) -> (B,H,W)``; weights carry no gradient; the objective is the mean
+over the valid pixels of an image. The targeted form of a loss runs towards ``target`` instead of away from it, with the
+roles of "correct" and "wrong" exchanged; it is another objective, never a sign flag of the loop.
+Formulas: the papers named in each docstring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from robustseg.objectives.base import Constants, Objective
+from robustseg.ops import losses
+from robustseg.ops import pixels as px
+from robustseg.types import DenseOutput, SemanticTarget, State, View
+
+__all__ = ["LOSSES", "metzen", "semantic"]
+
+Pixel = Callable[[DenseOutput, SemanticTarget, State, float], Tensor]
+
+
+def ce(output: DenseOutput, target: SemanticTarget, state: State, progress: float) -> Tensor:
+    """Cross-entropy (FGSM, BIM, PGD)."""
+    return -px.log_probability(output, target)
+
+
+def segpgd(output: DenseOutput, target: SemanticTarget, state: State, progress: float) -> Tensor:
+    """SegPGD: CE, correct pixels weighted 1-λ, wrong ones λ = (t-1)/2T. Gu et al., ECCV 2022, arXiv 2207.12391."""
+    return losses.segpgd_weight(px.correct(output, target), progress) * ce(output, target, state, progress)
+
+
+def masked_ce(output: DenseOutput, target: SemanticTarget, state: State, progress: float) -> Tensor:
+    """Masked CE: only pixels that are still correct. Croce, Singh, Hein, ECCV 2024 (SEA), eq. for L_MCE."""
+    return torch.where(px.correct(output, target), ce(output, target, state, progress), 0)
+
+
+def balanced_masked_ce(output: DenseOutput, target: SemanticTarget, state: State, progress: float) -> Tensor:
+    """Masked CE divided by the number of training pixels of the true class. SEA, L_MCE-Bal.
+
+    ``state["class_weight"] (B,C)``: 1/N_y, scaled to mean 1 over the classes present; the scale is ours and cancels
+    under a sign or normalised step.
+    """
+    labels = torch.where(target.valid, target.labels, 0)
+    weight = state["class_weight"].gather(1, labels.flatten(1)).view_as(labels)
+    return weight * masked_ce(output, target, state, progress)
+
+
+def cospgd(output: DenseOutput, target: SemanticTarget, state: State, progress: float) -> Tensor:
+    """CosPGD: CE weighted by cos(softmax(z), onehot(y)) = p_y/|p|_2. Agnihotri et al., ICML 2024, arXiv 2302.02213."""
+    return _cosine(output, target) * ce(output, target, state, progress)
+
+
+def _cosine(output: DenseOutput, target: SemanticTarget) -> Tensor:
+    return px.log_probability(output, target).detach().exp() / px.norm_of_probabilities(output)
+
+
+def js(output: DenseOutput, target: SemanticTarget, state: State, progress: float) -> Tensor:
+    """Jensen-Shannon divergence to the one-hot truth. SEA, L_JS."""
+    return losses.jensen_shannon(px.log_probability(output, target))
+
+
+def tsallis(output: DenseOutput, target: SemanticTarget, state: State, progress: float) -> Tensor:
+    """Tsallis loss, q rising linearly from -2 to 1 inside every radius stage. TsallisPGD, arXiv 2605.03405."""
+    return losses.tsallis(px.log_probability(output, target), -2 + 3 * progress)
+
+
+def cosine(output: DenseOutput, target: SemanticTarget, state: State, progress: float) -> Tensor:
+    """``1 - cos(z, onehot(y)) = 1 - z_y/|z|_2`` on the logits (PAdam-Cos). Halmosi et al., ECCV 2024, 2407.09150."""
+    z = px.logits(output)
+    return 1 - px.true_score(DenseOutput(z), target) / z.norm(dim=1).clamp_min(1e-12)
+
+
+def margin(output: DenseOutput, target: SemanticTarget, state: State, progress: float) -> Tensor:
+    """Best other logit minus the true one, cut at 0.1 past the decision. After Carlini & Wagner, S&P 2017, f_6."""
+    z = px.logits(output)
+    labels = torch.where(target.valid, target.labels, 0).unsqueeze(1)
+    other = z.scatter(1, labels, -torch.inf).amax(1)
+    return (other - z.gather(1, labels).squeeze(1)).clamp_max(0.1)
+
+
+# Towards a goal: the same losses with "correct" and "wrong" exchanged where the loss tells them apart.
+def _targeted_segpgd(output: DenseOutput, target: SemanticTarget, state: State, progress: float) -> Tensor:
+    return -losses.segpgd_weight(~px.correct(output, target), progress) * ce(output, target, state, progress)
+
+
+def _targeted_masked_ce(output: DenseOutput, target: SemanticTarget, state: State, progress: float) -> Tensor:
+    return -torch.where(px.correct(output, target), 0, ce(output, target, state, progress))
+
+
+def _targeted_cospgd(output: DenseOutput, target: SemanticTarget, state: State, progress: float) -> Tensor:
+    return -(1 - _cosine(output, target)) * ce(output, target, state, progress)
+
+
+def _negative(pixel: Pixel) -> Pixel:
+    return lambda output, target, state, progress: -pixel(output, target, state, progress)
+
+
+LOSSES: dict[str, tuple[Pixel, Pixel | None]] = {  # name -> (away from the truth, towards a goal)
+    "ce": (ce, _negative(ce)),
+    "segpgd": (segpgd, _targeted_segpgd),
+    "masked-ce": (masked_ce, _targeted_masked_ce),
+    "balanced-masked-ce": (balanced_masked_ce, None),
+    "cospgd": (cospgd, _targeted_cospgd),
+    "js": (js, _negative(js)),
+    "tsallis": (tsallis, _negative(tsallis)),
+    "cosine": (cosine, _negative(cosine)),
+    "margin": (margin, _negative(margin)),
+}
+
+
+def _class_weights(view: View, target: SemanticTarget, constants: Constants) -> State:
+    counts = constants["class_pixels"].to(view.x).clamp_min(1)
+    weight = 1 / counts
+    return {"class_weight": (weight / weight.mean()).expand(len(view.x), -1)}
+
+
+def semantic(loss: str, *, targeted: bool = False) -> Objective:
+    """The objective of a named per-pixel loss, as a mean over valid pixels.
+
+    Raises: KeyError for an unknown loss, ValueError where a loss has no targeted form.
+    """
+    pixel = LOSSES[loss][1 if targeted else 0]
+    if pixel is None:
+        raise ValueError(f"{loss} has no targeted form")
+    value = partial(_mean_value, pixel, loss)
+    return Objective(loss, value, _class_weights) if loss == "balanced-masked-ce" else Objective(loss, value)
+
+
+def _mean_value(
+    pixel: Pixel, name: str, view: View, target: SemanticTarget, state: State, progress: float
+) -> tuple[dict[str, Tensor], State]:
+    return {name: px.mean(pixel(view.output, target, state, progress), target)}, state  # type: ignore[arg-type]
+
+
+def metzen(omega: float, tau: float) -> Objective:
+    """Fischer/Metzen: reach a goal map; ω weighs the pixels to change against those to keep; confident pixels rest.
+
+    ``-[ω Σ_aimed CE + (1-ω) Σ_rest CE] / N``, CE = 0 where the goal is predicted with probability above τ.
+    Aimed pixels are those whose goal differs from the clean prediction. Source: Metzen et al., ICCV 2017, arXiv
+    1704.05712, eq. (4); τ as in the public ports of the authors' method.
+    """
+
+    def init(view: View, target: SemanticTarget, constants: Constants) -> State:
+        return {"aimed": view.output.scores.argmax(1) != target.labels}  # type: ignore[union-attr]
+
+    def value(view: View, target: SemanticTarget, state: State, progress: float) -> tuple[dict[str, Tensor], State]:
+        log_p = px.log_probability(view.output, target)  # type: ignore[arg-type]
+        weight = torch.where(state["aimed"], omega, 1 - omega)
+        settled = log_p.detach().exp() > tau
+        return {"goal": px.mean(torch.where(settled, 0, weight * log_p), target)}, state
+
+    return Objective("metzen", value, init, needs_clean=True)

@@ -1,0 +1,50 @@
+"""Leave the user's network exactly as it was found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+__all__ = ["frozen"]
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """Freeze parameters and set eval mode; on leaving, also by an error, restore every flag, buffer and the RNG.
+
+    Frozen parameters spare their gradients (a third of a transformer's memory). Buffers are compared and written
+    back only where they changed, so that a BatchNorm somebody left in train mode cannot drift under attack.
+
+    >>> net = nn.Dropout()
+    >>> with frozen(net):
+    ...     net.training
+    False
+    >>> net.training
+    True
+    """
+    training = [(m, m.training) for m in module.modules()]
+    gradients = [(p, p.requires_grad) for p in module.parameters()]
+    buffers = [(b, b.detach().clone()) for b in module.buffers()]
+    cpu = torch.get_rng_state()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else None
+    try:
+        for m, _ in training:  # not module.eval(): a user's own eval() may do more than set the flag
+            m.training = False
+        for p, _ in gradients:
+            p.requires_grad_(False)
+        yield
+    finally:
+        for m, flag in training:
+            m.training = flag
+        for p, flag in gradients:
+            p.requires_grad_(flag)
+        with torch.no_grad():
+            for b, before in buffers:
+                if b.shape != before.shape or not torch.equal(b, before):
+                    b.set_(before) if b.shape != before.shape else b.copy_(before)
+        torch.set_rng_state(cpu)
+        if cuda is not None:
+            torch.cuda.set_rng_state_all(cuda)
