@@ -1,0 +1,46 @@
+"""Cityscapes: ``PATH/leftImg8bit/SPLIT/CITY/*_leftImg8bit.png`` and ``PATH/gtFine/SPLIT/CITY/*_gtFine_labelIds.png``.
+
+Source: Cordts et al., "The Cityscapes dataset", CVPR 2016; label table of cityscapesScripts (id -> trainId).
+"""
+
+from __future__ import annotations
+
+from robustseg.data import layout
+from robustseg.data.labels import LabelCode
+from robustseg.data.pairs import Pair, PairDataSet
+from robustseg.data.refs import Ref
+from robustseg.errors import UserError
+
+__all__ = ["CLASSES", "THINGS", "TRAIN_IDS", "read"]
+
+CLASSES = (
+    "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation", "terrain",
+    "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",
+)  # fmt: skip
+THINGS = CLASSES[11:]
+
+# labelId of each trainId. The other ids, among them 1 (ego vehicle) and 2, 3 (rectification, image border), are void.
+LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+TRAIN_IDS = {**dict.fromkeys((*range(34), 255), 255), **{label: train for train, label in enumerate(LABEL_IDS)}}
+
+
+def read(ref: Ref) -> PairDataSet:
+    """The fine annotations of one split, with instances (values of 1000 and more; groups are no objects)."""
+    assert ref.path is not None
+    image_root = layout.folder(ref.path / "leftImg8bit", ref.text)
+    truth_root = layout.folder(ref.path / "gtFine", ref.text)
+    present = layout.splits(image_root)
+    if ref.split not in present:
+        wrong = f"no split '{ref.split}'" if ref.split else "needs a split, as in cityscapes:PATH:val"
+        raise UserError(f"data {ref.text}: {wrong} (present: {', '.join(present) or 'none'})")
+    truth = layout.folder(truth_root / ref.split, ref.text)
+    images = layout.find(image_root / ref.split, ending="_leftImg8bit")
+    labels = layout.find(truth, (".png",), "_gtFine_labelIds")
+    instances = layout.find(truth, (".png",), "_gtFine_instanceIds")
+    layout.match(images, labels, truth, "*_gtFine_labelIds.png")
+    if instances:
+        layout.match(images, instances, truth, "*_gtFine_instanceIds.png")
+    pairs = tuple(
+        Pair(layout.safe_id(key.split("/")[-1]), images[key], labels[key], instances.get(key)) for key in sorted(images)
+    )
+    return PairDataSet(ref.text, CLASSES, pairs, LabelCode(TRAIN_IDS), things=THINGS, stuff_below=1000)

@@ -1,0 +1,48 @@
+"""Changing the size of image and truth together (``--resize HxW``)."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+from torch import Tensor
+
+from robustseg.errors import UserError
+
+__all__ = ["image", "nearest", "parse_size"]
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """``"256x512"`` -> (height, width).
+
+    >>> parse_size("256x512")
+    (256, 512)
+    """
+    match = re.fullmatch(r"\s*(\d+)\s*[x×]\s*(\d+)\s*", text)
+    if not match or not all(int(n) for n in match.groups()):
+        raise UserError(f"size '{text}' is not HEIGHTxWIDTH in pixels, e.g. 256x512")
+    return int(match[1]), int(match[2])
+
+
+def image(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize ``(3,h,w)`` in [0,1] to ``(3,H,W)``: bilinear with antialiasing, pixel centres at half integers."""
+    if tuple(pixels.shape[1:]) == tuple(size):
+        return pixels
+    out = torch.nn.functional.interpolate(pixels[None], size, mode="bilinear", align_corners=False, antialias=True)
+    return out[0].clamp(0, 1)
+
+
+def nearest(values: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize ``(h,w)`` labels, ids or masks to ``(H,W)``: the value under each new pixel's centre, never a mixture.
+
+    Convention: output pixel i looks at input floor((i + 1/2) h / H), exactly in integers. Any dtype.
+
+    >>> nearest(torch.tensor([[1, 2, 3, 4]]), (1, 2))
+    tensor([[2, 4]])
+    """
+    rows, columns = (_sources(old, new) for old, new in zip(values.shape, size))
+    return values[rows][:, columns]
+
+
+def _sources(old: int, new: int) -> Tensor:
+    return (2 * torch.arange(new) + 1) * old // (2 * new)
