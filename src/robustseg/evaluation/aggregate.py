@@ -1,0 +1,271 @@
+"""From rows to ``summary.json``: scores, worst case, intervals, cost. numpy only; shares in [0,1], null
+where undefined.
+
+A *not applicable* image keeps its clean statistics in the attack's scores; *failed* and *violation* rows
+have no numbers and leave the image out of that attack's scores (the counts say how many). The worst case is
+taken over the images that every attack of the group has.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robustseg.errors import UserError
+from robustseg.evaluation.bootstrap import intervals, resamples
+from robustseg.evaluation.composed import Scored, by_eps, ensemble, order
+from robustseg.evaluation.goal_scores import goal_scores
+from robustseg.evaluation.store import Contents, Row, Run, read
+from robustseg.evaluation.tally import Tally, image_miou, mean_iou, nan_mean, ratio, recall_by_size, stack
+
+__all__ = ["DEFINITIONS", "load_summary", "scores", "summary"]
+
+DEFINITIONS = {
+    "aAcc": "correct pixels / counted pixels, over the data set",
+    "mAcc": "mean over the classes present in the truth of correct pixels / true pixels, over the data set",
+    "mIoU": "CmIoU: mean over classes of intersection / union over the data set; absent classes are left out",
+    "NmIoU": "mean over images of the mean IoU over the classes present in that image's truth or prediction",
+    "ASR": "attack success rate: pixels right on the clean image and wrong on the attacked one / right on the clean one",
+    "APSR": "adversarial pixel success rate: mean over images of wrong pixels / counted pixels",
+    "solved": "share of images with at least 99 % of counted pixels wrong",
+    "relative_drop": "1 - mIoU attacked / mIoU clean on the same images",
+    "recall": "mean over objects of an object's share of correct pixels, by area: small < 32², medium < 96², large",
+    "ci95": "95 % percentile bootstrap over images, paired over attacks; the choice of a composed attack is kept",
+    "worst_case": "per image the attack with the lowest aAcc; mIoU: the lower of a price-based and a greedy joint choice",
+    "eps": "in units of [0,1] pixels; worst_case takes the largest eps of the L-infinity attacks, else of the other norm",
+}
+
+
+def load_summary(folder: str | Path) -> dict[str, Any]:
+    """The summary of what ``folder/store.sqlite`` holds for its newest run."""
+    return summary(read(folder))
+
+
+def summary(contents: Contents, run: Run | None = None, *, rounds: int = 1000) -> dict[str, Any]:
+    """The ``summary.json`` dictionary of a run, the newest by default. Raises UserError for an empty store."""
+    run = run or (contents.runs[-1] if contents.runs else None)
+    if run is None:
+        raise UserError("the store holds no run yet; run `robustseg evaluate` first")
+    classes: list[str] = run.info["classes"]
+    cleans = contents.rows.get(run.clean, {})
+    images = [i for i in run.images if i in cleans and cleans[i].status == "ok"]
+    stats = {i: cleans[i].stats or {} for i in images}
+    tally = stack([stats[i] for i in images], len(classes))
+    weights = resamples(len(images), rounds=rounds, seed=int(run.info.get("seed") or 0))
+    clean = {**scores(tally, classes), "ci95": intervals(tally, weights)}
+    clean["images"] = len(images)
+    clean["failed"] = sum(1 for i in run.images if i in cleans and cleans[i].status != "ok")
+    clean["objects"] = dict(zip(clean["recall"], tally.counts.sum(0).astype(int).tolist(), strict=True))
+
+    scored: dict[str, Scored] = {}
+    entries: dict[str, dict[str, Any]] = {}
+    for spec, key in run.attacks.items():
+        config = contents.keys[key]
+        rows = contents.rows.get(key, {})
+        one = _scored(spec, config, images, rows, stats, tally, len(classes))
+        if len(one.tally):
+            scored[spec] = one
+        entries[spec] = _entry(one, config, [rows[i] for i in images if i in rows], clean, tally, weights, classes)
+        entries[spec]["key"] = key
+    for spec, members in run.ensembles.items():
+        parts = [scored[m] for m in members if m in scored]
+        entries[spec] = _composed_entry(spec, parts, members, entries, clean, tally, weights, classes)
+    groups = by_eps(list(scored.values()))
+    worst = {name: _worst(group, weights, classes) for name, group in groups.items()}
+    largest = next(reversed(worst), None) if worst else None
+    return _plain(
+        {
+            **{name: run.info.get(name) for name in ("model", "data", "task")},
+            "images": len(images),
+            "requested": len(run.images),
+            "seed": run.info.get("seed"),
+            "classes": classes,
+            "clean": clean,
+            "attacks": dict(sorted(entries.items(), key=lambda e: order(e[0], e[1]["eps"], e[1]["name"]))),
+            "worst_case": worst[largest] if largest else None,
+            "worst_case_by_eps": worst,
+            "curves": _curves(entries),
+            "failed": clean["failed"] + sum(e["failed"] for s, e in entries.items() if s not in run.ensembles),
+            "violations": sum(e["violations"] for s, e in entries.items() if s not in run.ensembles),
+            "definitions": DEFINITIONS,
+        }
+    )
+
+
+def scores(tally: Tally, classes: Sequence[str]) -> dict[str, Any]:
+    """The scores of a set of images from their added statistics."""
+    inter, pred, target = tally.inter.sum(0), tally.pred.sum(0), tally.target.sum(0)
+    return {
+        "aAcc": float(ratio(tally.right.sum(), tally.valid.sum())),
+        "mAcc": float(nan_mean(ratio(inter, target))),
+        "mIoU": float(mean_iou(inter, pred, target)),
+        "NmIoU": float(nan_mean(image_miou(tally))),
+        "IoU": dict(zip(classes, ratio(inter, pred + target - inter).tolist(), strict=True)),
+        "recall": recall_by_size(tally.hits.sum(0), tally.counts.sum(0)),
+    }
+
+
+def _scored(
+    spec: str,
+    config: Mapping[str, Any],
+    images: Sequence[str],
+    rows: Mapping[str, Row],
+    clean: Mapping[str, Mapping[str, Any]],
+    clean_tally: Tally,
+    classes: int,
+) -> Scored:
+    index, stats = [], []
+    for n, image in enumerate(images):
+        row = rows.get(image)
+        if row is not None and row.status == "ok":
+            index.append(n)
+            stats.append(row.stats)
+        elif row is not None and row.status == "not-applicable":
+            index.append(n)
+            stats.append({**clean[image], "clean_right": clean[image]["right"], "flipped": 0})
+    return Scored(spec, config.get("eps"), config.get("norm"), np.array(index, dtype=int), stack(stats,
+    classes))
+
+
+def _scores_against(
+    one: Scored, clean: Mapping[str, Any], clean_tally: Tally, weights: Any, classes: Sequence[str]
+) -> dict:
+    """Scores, intervals, and the losses against the clean prediction of the same images."""
+    found = scores(one.tally, classes)
+    before = scores(clean_tally.take(one.index), classes)
+    wrong = ratio(one.tally.valid - one.tally.right, one.tally.valid)
+    return {
+        **found,
+        "ci95": intervals(one.tally, weights[:, one.index]),
+        "ASR": float(ratio(one.tally.flipped.sum(), one.tally.clean_right.sum())),
+        "APSR": float(nan_mean(wrong)),
+        "solved": float(np.mean(wrong >= 0.99)) if len(wrong) else math.nan,
+        "relative_drop": float(1 - ratio(np.float64(found["mIoU"]), np.float64(before["mIoU"]))),
+        "drop": {c: before["IoU"][c] - v for c, v in found["IoU"].items()},
+        "images": len(one.index),
+    }
+
+
+def _entry(
+    one: Scored,
+    config: Mapping[str, Any],
+    rows: Sequence[Row],
+    clean: Mapping[str, Any],
+    clean_tally: Tally,
+    weights: Any,
+    classes: Sequence[str],
+) -> dict[str, Any]:
+    spent = [r for r in rows if r.status == "ok"]
+
+    def mean(name: str, of: Sequence[Row]) -> float | None:
+        return float(np.mean([getattr(r, name) for r in of])) if of else None
+
+    def number(status: str) -> int:
+        return sum(r.status == status for r in rows)
+
+    return {
+        "name": one.spec.partition(":")[0],
+        "eps": one.eps,
+        "norm": one.norm,
+        "reference": config.get("reference"),
+        **_scores_against(one, clean, clean_tally, weights, classes),
+        "budget": {"forwards": mean("budget_f", rows), "backwards": mean("budget_b", rows)},
+        "extra": goal_scores([r.extra for r in spent if r.extra]),
+        "norms": {n: _largest(spent, n) for n in ("linf", "l2", "l0")},
+        "forwards": mean("forwards", spent),
+        "backwards": mean("backwards", spent),
+        "seconds_per_image": mean("seconds", spent),
+        "violations": number("violation"),
+        "failed": number("failed"),
+        "not_applicable": number("not-applicable"),
+        "errors": sorted({r.error for r in rows if r.error})[:5],
+    }
+
+
+def _largest(rows: Sequence[Row], norm: str) -> float | None:
+    values = [r.norms[norm] for r in rows if r.norms and norm in r.norms]
+    return max(values) if values else None
+
+
+def _composed_entry(
+    spec: str,
+    parts: Sequence[Scored],
+    members: Sequence[str],
+    entries: Mapping[str, Mapping[str, Any]],
+    clean: Mapping[str, Any],
+    clean_tally: Tally,
+    weights: Any,
+    classes: Sequence[str],
+) -> dict[str, Any]:
+    """An ensemble: the worst of its members, their costs added."""
+    from_members = [entries[m] for m in members]
+    accuracy, choice = ensemble(spec, parts)
+    found = _scores_against(choice, clean, clean_tally, weights, classes)
+    pixels = _scores_against(accuracy, clean, clean_tally, weights, classes)
+    found["ci95"]["aAcc"] = pixels["ci95"]["aAcc"]
+    found.update({name: pixels[name] for name in ("aAcc", "ASR", "APSR", "solved")})
+
+    def added(name: str) -> float | None:
+        values = [m[name] for m in from_members if m[name] is not None]
+        return sum(values) if len(values) == len(from_members) and values else None
+
+    budgets = [m["budget"] for m in from_members if m["budget"]["forwards"] is not None]
+    complete = len(budgets) == len(from_members)
+    return {
+        "name": spec.partition(":")[0],
+        "eps": from_members[0]["eps"] if from_members else None,
+        "norm": from_members[0]["norm"] if from_members else None,
+        "reference": from_members[0]["reference"] if from_members else None,
+        **found,
+        "budget": {n: sum(b[n] for b in budgets) if complete else None for n in ("forwards", "backwards")},
+        "extra": {},
+        "norms": {},
+        **{name: added(name) for name in ("forwards", "backwards", "seconds_per_image")},
+        **{name: sum(m[name] for m in from_members) for name in ("violations", "failed", "not_applicable")},
+        "errors": sorted({e for m in from_members for e in m["errors"]})[:5],
+        "members": list(members),
+    }
+
+
+def _worst(group: Sequence[Scored], weights: Any, classes: Sequence[str]) -> dict[str, Any]:
+    accuracy, choice = ensemble("worst case", group)
+    found, pixels = scores(choice.tally, classes), scores(accuracy.tally, classes)
+    ci95 = intervals(choice.tally, weights[:, choice.index])
+    ci95["aAcc"] = intervals(accuracy.tally, weights[:, accuracy.index])["aAcc"]
+    return {
+        "eps": group[0].eps,
+        "norm": group[0].norm,
+        **found,
+        "aAcc": pixels["aAcc"],
+        "ci95": {name: ci95[name] for name in ("aAcc", "mIoU")},
+        "images": len(choice.index),
+        "attacks": [s.spec for s in group],
+    }
+
+
+def _curves(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Per attack without its eps: its points in growing eps."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for spec, entry in sorted(entries.items(), key=lambda e: order(e[0], e[1]["eps"], e[1]["name"])):
+        if entry["eps"] is None:
+            continue
+        name, _, options = spec.partition(":")
+        rest = ",".join(o for o in options.split(",") if o and not o.startswith("eps="))
+        point = {n: entry[n] for n in ("eps", "aAcc", "mIoU", "NmIoU", "ci95")}
+        found.setdefault(f"{name}:{rest}" if rest else name, []).append({**point, "spec": spec})
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """JSON-able: NaN becomes null, numpy numbers become Python's."""
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,77 @@
+"""Several attacks as one: members of an ensemble, or all attacks of one eps, composed from their rows. numpy only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import reduce
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robustseg.evaluation.tally import Tally
+from robustseg.evaluation.worst_case import lowest_accuracy, lowest_miou
+
+__all__ = ["Scored", "by_eps", "ensemble", "eps_value", "order"]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One attack's statistics: ``index (n,)`` positions among the run's images, ``tally`` of the same n images."""
+
+    spec: str
+    eps: str | None
+    norm: str | None
+    index: NDArray[np.int_]
+    tally: Tally
+
+
+def eps_value(text: str | None) -> float:
+    """``"8/255"`` as a number; -1 where there is no eps, so that it sorts first."""
+    try:
+        return -1.0 if text is None else float(Fraction(text))
+    except (ValueError, ZeroDivisionError):
+        return -1.0
+
+
+def order(spec: str, eps: str | None, name: str) -> tuple[float, bool, str]:
+    """Sort key of a table: by eps, the noise baseline first, then by spec."""
+    return eps_value(eps), name != "noise", spec
+
+
+def by_eps(attacks: Sequence[Scored]) -> dict[str, list[Scored]]:
+    """Groups with equal norm and eps, growing eps, the L-infinity groups last.
+
+    Groups are named by their eps (``"8/255"``); those of another norm by both (``"l2 0.5"``); no eps:
+    ``"unbounded"``.
+    """
+    groups: dict[tuple[bool, str, float], list[Scored]] = {}
+    for one in attacks:
+        groups.setdefault((one.norm == "linf", one.norm or "", eps_value(one.eps)), []).append(one)
+    named = {}
+    for (linf, norm, _), group in sorted(groups.items(), key=lambda g: (g[0][2] >= 0, *g[0])):
+        eps = group[0].eps
+        named["unbounded" if eps is None else eps if linf else f"{norm} {eps}"] = group
+    return named
+
+
+def ensemble(spec: str, parts: Sequence[Scored]) -> tuple[Scored, Scored]:
+    """The composition with the lowest aAcc and the one with the lowest mIoU, over the images that every part has."""
+    if not parts:
+        nothing = np.zeros(0, dtype=int)
+        empty = Scored(
+            spec, None, None, nothing, Tally(*(np.zeros((0, 0)),) * 3, *(np.zeros(0),) * 4, *(np.zeros((0,
+            3)),) * 2)
+        )
+        return empty, empty
+    index = reduce(np.intersect1d, [p.index for p in parts])
+    tallies = [p.tally.take(np.searchsorted(p.index, index)) for p in parts]
+    stacked = {name: np.stack([getattr(t, name) for t in tallies]) for name in Tally.__dataclass_fields__}
+    choices = lowest_accuracy(stacked["right"]), lowest_miou(stacked["inter"], stacked["pred"], stacked["target"])
+    images = np.arange(len(index))
+    accuracy, miou = (
+        Scored(spec, parts[0].eps, parts[0].norm, index, Tally(*(stacked[n][choice, images] for n in
+        stacked))) for choice in choices
+    )
+    return accuracy, miou

@@ -1,0 +1,108 @@
+"""Per-image statistics stacked into arrays, and the scores that follow from their sums. numpy only.
+
+Conventions: a class absent from truth and prediction is left out of a mean (never 0, never 1); nothing to
+average gives NaN here and ``null`` in the summary; all scores are fractions in [0,1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["SIZES", "Tally", "image_miou", "mean_iou", "recall_by_size", "stack"]
+
+Array = NDArray[np.float64]
+SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, float("inf"))}  # areas in pixels, as COCO
+
+
+@dataclass(frozen=True)
+class Tally:
+    """``inter, pred, target (n,C)``; ``valid, right, clean_right, flipped (n,)``; ``hits, counts (n,3)``
+    objects by size: the sum of the objects' hit shares and their number."""
+
+    inter: Array
+    pred: Array
+    target: Array
+    valid: Array
+    right: Array
+    clean_right: Array
+    flipped: Array
+    hits: Array
+    counts: Array
+
+    def __len__(self) -> int:
+        return len(self.valid)
+
+    def take(self, index: NDArray[np.int_] | NDArray[np.bool_]) -> Tally:
+        """The images at ``index``."""
+        return Tally(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
+
+
+def stack(stats: Sequence[Mapping[str, Any]], classes: int) -> Tally:
+    """Arrays from the JSON statistics of rows."""
+    n = len(stats)
+
+    def table(name: str) -> Array:
+        return np.array([s[name] for s in stats], dtype=np.float64).reshape(n, classes)
+
+    def column(name: str) -> Array:
+        return np.array([s.get(name) or 0 for s in stats], dtype=np.float64)
+
+    hits, counts = np.zeros((n, 3)), np.zeros((n, 3))
+    edges = [low for low, _ in SIZES.values()][1:]
+    for i, s in enumerate(stats):
+        if objects := s.get("objects"):
+            area, hit = np.array([[o[1], o[2]] for o in objects], dtype=np.float64).T
+            bins = np.digitize(area, edges)
+            hits[i] = np.bincount(bins, weights=hit / np.maximum(area, 1), minlength=3)
+            counts[i] = np.bincount(bins, minlength=3)
+    return Tally(
+        table("inter"),
+        table("pred"),
+        table("target"),
+        column("valid"),
+        column("right"),
+        column("clean_right"),
+        column("flipped"),
+        hits,
+        counts,
+    )
+
+
+def ratio(top: Array, bottom: Array) -> Array:
+    """``top / bottom``, NaN where there is nothing to divide by."""
+    return np.divide(top, bottom, out=np.full(np.broadcast(top, bottom).shape, np.nan), where=bottom > 0)
+
+
+def nan_mean(values: Array) -> Array:
+    """Mean over the last axis of what is there; NaN where nothing is."""
+    there = ~np.isnan(values)
+    return ratio(np.where(there, values, 0.0).sum(-1), there.sum(-1).astype(np.float64))
+
+
+def mean_iou(inter: Array, pred: Array, target: Array) -> Array:
+    """mIoU of summed counts ``(…,C)`` over the classes present in truth or prediction.
+
+    >>> float(mean_iou(np.array([3., 0., 0.]), np.array([4., 0., 0.]), np.array([3., 1., 0.])))
+    0.375
+    """
+    return nan_mean(ratio(inter, pred + target - inter))
+
+
+def image_miou(tally: Tally) -> Array:
+    """``(n,)`` mIoU of each image by itself; its mean is NmIoU."""
+    return mean_iou(tally.inter, tally.pred, tally.target)
+
+
+def recall_by_size(hits: Array, counts: Array) -> dict[str, float]:
+    """Mean share of an object's pixels that are right, over small, medium and large objects."""
+    return dict(zip(SIZES, ratio(hits, counts).tolist(), strict=True))
+
+
+def total(values: Iterable[float | int | None]) -> float:
+    """Sum of what is there."""
+    return float(sum(v for v in values if v is not None))
