@@ -1,8 +1,8 @@
 """How the attacker's variable moves: pairs ``(init, step)`` of functions with an explicit state.
 
 ``init(theta, bound) -> state`` and ``step(k, steps, theta, gradient, tracked, state, bound) -> (theta, state)`` with
-``k = 0 … steps-1``; ``tracked (B,)`` is the value APGD watches; every leaf of the state has leading dimension B, so that solved images can
-leave the batch. Nothing here waits for the device.
+``k = 0 … steps-1``; ``tracked (B,)`` is the value APGD watches; every leaf of the state has leading dimension B, so
+that solved images can leave the batch. Nothing here waits for the device.
 """
 
 from __future__ import annotations

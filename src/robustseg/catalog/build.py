@@ -1,0 +1,130 @@
+"""From an entry and its options to a search: the one place where objectives and attacks meet."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robustseg.attacks import updates
+from robustseg.attacks.combinators import radius_schedule, restarts
+from robustseg.attacks.constraints import Ball
+from robustseg.attacks.loop import Search, gradient_search
+from robustseg.catalog.entries import Entry
+from robustseg.catalog.spec import Params, number, step_length
+from robustseg.errors import UserError
+from robustseg.objectives.base import Objective, from_plain
+from robustseg.objectives.semantic import metzen, semantic
+from robustseg.ops import pixels as px
+from robustseg.types import SemanticTarget, State, View
+
+__all__ = ["ball", "budget", "load_function", "objective", "search"]
+
+
+def ball(params: Params) -> Ball:
+    """The constraint of the options."""
+    return Ball(params["norm"], number(params["eps"], "eps"))
+
+
+def objective(entry: Entry, params: Params, custom: Callable[..., Any] | None) -> Objective:
+    """The objective; a custom function replaces the entry's."""
+    if custom is not None:
+        return from_plain(custom)
+    if entry.loss == "metzen":
+        return metzen(number(params["omega"], "omega"), number(params["tau"], "tau"))
+    return semantic(entry.loss, targeted="target" in params)
+
+
+def search(entry: Entry, params: Params, goal: Objective, custom: bool) -> Search:
+    """The search: update and score, radius stages, restarts."""
+    targeted = "target" in params
+    score = _hidden_and_kept if entry.loss == "metzen" else _reached if targeted else _wrong
+    track = None
+    if entry.track_ce and not custom:
+        track = _toward_goal if targeted else _away
+    rule = _update(entry, params)
+
+    def stage(steps: int) -> Search:
+        return gradient_search(goal, rule, steps, score, random_start=entry.random_start, track=track)
+
+    steps = int(params["steps"])
+    once = stage(steps) if len(entry.radii) == 1 else radius_schedule(stage, steps, entry.radii)
+    return restarts(once, int(params["restarts"]))
+
+
+def budget(entry: Entry, params: Params, clean: bool) -> tuple[int, int]:
+    """Planned forwards and backwards an image, ``clean``: one forward more for the clean prediction."""
+    steps, count = int(params["steps"]), int(params["restarts"])
+    return count * (steps + len(entry.radii)) + int(clean), count * steps
+
+
+def _update(entry: Entry, params: Params) -> updates.Update:
+    length = step_length(params)
+    if params["update"] == "momentum":
+        return updates.momentum(length, number(params.get("decay", "1.0"), "decay"))
+    if params["update"] == "adam":
+        return updates.adam(length)
+    if params["update"] == "apgd":
+        return updates.apgd()
+    return updates.sign(length)
+
+
+# ------------------------------------------------------------------------- scores: which iterate is returned
+
+
+def _wrong(view: View, target: SemanticTarget, state: State) -> Tensor:
+    """Share of the counted pixels that are wrong."""
+    return px.share(~px.correct(view.output, target), target)  # type: ignore[arg-type]
+
+
+def _reached(view: View, target: SemanticTarget, state: State) -> Tensor:
+    """Share of the counted pixels that are predicted as the goal."""
+    return px.share(px.correct(view.output, target), target)  # type: ignore[arg-type]
+
+
+def _hidden_and_kept(view: View, target: SemanticTarget, state: State) -> Tensor:
+    """Mean of the share of aimed pixels that reach the goal and the share of the others that keep theirs."""
+    there = px.correct(view.output, target)  # type: ignore[arg-type]
+    aimed, rest = state["aimed"] & target.valid, ~state["aimed"] & target.valid
+
+    def part(mask: Tensor) -> Tensor:
+        # an empty part is fully reached: nothing of it is left to do
+        total = mask.flatten(1).sum(1)
+        return torch.where(total > 0, (there & mask).flatten(1).sum(1) / total.clamp_min(1), 1.0)
+
+    return (part(aimed) + part(rest)) / 2
+
+
+def _away(view: View, target: SemanticTarget) -> Tensor:
+    return px.mean(-px.log_probability(view.output, target).detach(), target)  # type: ignore[arg-type]
+
+
+def _toward_goal(view: View, target: SemanticTarget) -> Tensor:
+    return -_away(view, target)
+
+
+# ------------------------------------------------------------------------- a user's own objective
+
+
+def load_function(reference: str) -> Callable[..., Any]:
+    """The function behind ``FILE.py:NAME``; it is the user's own code and runs as such."""
+    file, _, name = reference.rpartition(":")
+    path = Path(file)
+    if not name or not path.is_file():
+        raise UserError(f"objective={reference}: write FILE.py:FUNCTION; {file or reference} is not a file")
+    spec = importlib.util.spec_from_file_location(f"robustseg_objective_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as e:
+        raise UserError(f"objective={reference}: {path} does not run: {type(e).__name__}: {e}") from e
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise UserError(f"objective={reference}: {path} has no function {name!r}")
+    return function

@@ -1,0 +1,230 @@
+"""The attacks of the literature by name: parts, practical defaults, the paper's numbers, source and errata."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from robustseg.catalog.spec import COMMON, Params
+
+__all__ = ["ENTRIES", "Entry"]
+
+SEA_RADII = ((2.0, 0.3), (1.5, 0.3), (1.0, 0.4))
+BASE = {"norm": "linf", "eps": "8/255", "step_size": "eps/4", "restarts": "1", "reference": "gt"}
+L2_EPS = "128/255"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One named attack. ``defaults`` are practical; ``paper`` overrides them under ``NAME@paper``.
+
+    ``loss``: a key of ``objectives.semantic.LOSSES`` or ``metzen``; ``radii``: (factor, share of steps) stages;
+    ``members``: specs of an ensemble; ``version`` rises when the code changes what the attack computes.
+    """
+
+    name: str
+    summary: str
+    source: str
+    loss: str = "ce"
+    update: str = "sign"
+    steps: int = 20
+    random_start: bool = True
+    radii: tuple[tuple[float, float], ...] = ((1.0, 1.0),)
+    track_ce: bool = False
+    targeted: bool = True
+    members: tuple[str, ...] = ()
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    paper: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+    errata: str = ""
+    version: int = 1
+
+    def known(self) -> tuple[str, ...]:
+        """Names of the options it takes."""
+        return (*(k for k in COMMON if self.targeted or k not in ("target", "class")), *self.options)
+
+    def params(self, given: Params, paper: bool) -> Params:
+        """Defaults, the paper's numbers if asked for, then what was given."""
+        norm = given.get("norm", BASE["norm"])
+        base = {**BASE, "steps": str(self.steps), "update": self.update, **self.defaults}
+        if norm == "l2":
+            base["eps"] = L2_EPS
+        return {**base, **(self.paper if paper else {}), **given}
+
+
+_ENTRIES = (
+    Entry(
+        "noise",
+        "Uniform noise of the same radius: the baseline every attack must beat.",
+        "baseline; no gradient",
+        steps=0,
+        targeted=False,
+    ),
+    Entry(
+        "fgsm",
+        "One step along the sign of the gradient.",
+        "Goodfellow, Shlens, Szegedy, ICLR 2015, arXiv 1412.6572, section 4",
+        steps=1,
+        random_start=False,
+        defaults={"step_size": "eps"},
+    ),
+    Entry(
+        "bim",
+        "FGSM in small steps from the image itself.",
+        "Kurakin, Goodfellow, Bengio, ICLR 2017 workshop, arXiv 1607.02533",
+        random_start=False,
+        paper={"step_size": "1/255", "steps": "10"},
+        errata="The paper's step count min(ε+4, 1.25ε) is in grey levels: 10 at ε = 8.",
+    ),
+    Entry(
+        "mi-fgsm",
+        "BIM with momentum on the L1-normalised gradient.",
+        "Dong et al., CVPR 2018, arXiv 1710.06081",
+        update="momentum",
+        random_start=False,
+        options={"decay": "momentum factor μ, default 1.0"},
+        defaults={"step_size": "eps/10", "decay": "1.0"},
+        paper={"eps": "16/255", "step_size": "eps/10", "steps": "10"},
+    ),
+    Entry(
+        "pgd",
+        "Projected gradient ascent on the cross-entropy from a random start.",
+        "Madry et al., ICLR 2018, arXiv 1706.06083",
+        paper={"step_size": "2/255", "steps": "20"},
+        errata="Madry's CIFAR-10 evaluation: ε 8/255, step 2/255, 20 steps.",
+    ),
+    Entry(
+        "segpgd",
+        "PGD whose weight moves from correct pixels to all pixels.",
+        "Gu, Zhao, Tresp, Torr, ECCV 2022, arXiv 2207.12391, algorithm 1",
+        loss="segpgd",
+        paper={"eps": "0.03", "step_size": "0.01", "steps": "100"},
+        errata="λ_t = (t-1)/2T; a package uses iter/(2·iters), the same thing counted from 0.",
+    ),
+    Entry(
+        "cospgd",
+        "PGD weighted by the cosine between prediction and truth.",
+        "Agnihotri, Jung, Keuper, ICML 2024, arXiv 2302.02213",
+        loss="cospgd",
+        paper={"step_size": "0.01", "steps": "40"},
+    ),
+    Entry(
+        "apgd",
+        "Auto-PGD on the cross-entropy: step size halved where progress stalls.",
+        "Croce, Hein, ICML 2020, arXiv 2003.01690",
+        update="apgd",
+        steps=50,
+        paper={"steps": "100", "restarts": "5"},
+    ),
+    Entry(
+        "masked-ce",
+        "APGD on the cross-entropy of still-correct pixels, shrinking radii.",
+        "Croce, Singh, Hein, ECCV 2024 (SEA), arXiv 2306.12941, L_MCE",
+        loss="masked-ce",
+        update="apgd",
+        steps=50,
+        radii=SEA_RADII,
+        track_ce=True,
+        paper={"steps": "300"},
+    ),
+    Entry(
+        "balanced-masked-ce",
+        "Masked CE weighted by 1/N_y, the training pixels of the class.",
+        "Croce, Singh, Hein, ECCV 2024 (SEA), arXiv 2306.12941, L_MCE-Bal",
+        loss="balanced-masked-ce",
+        update="apgd",
+        steps=50,
+        radii=SEA_RADII,
+        track_ce=True,
+        targeted=False,
+        paper={"steps": "300"},
+        errata="Class counts come from the fit split of the data (an artefact), not from constants.",
+    ),
+    Entry(
+        "js",
+        "APGD on the Jensen-Shannon divergence to the truth, shrinking radii.",
+        "Croce, Singh, Hein, ECCV 2024 (SEA), arXiv 2306.12941, L_JS",
+        loss="js",
+        update="apgd",
+        steps=50,
+        radii=SEA_RADII,
+        track_ce=True,
+        paper={"steps": "300"},
+    ),
+    Entry(
+        "tsallis",
+        "APGD on the Tsallis loss, q rising from -2 to 1 in every radius stage.",
+        "TsallisPGD, IJCNN 2026, arXiv 2605.03405",
+        loss="tsallis",
+        update="apgd",
+        steps=50,
+        radii=SEA_RADII,
+        track_ce=True,
+        paper={"steps": "300"},
+    ),
+    Entry(
+        "padam-ce",
+        "Projected Adam (AMSGrad) on the cross-entropy.",
+        "Halmosi, Mohos, Jelasity, ECCV 2024, arXiv 2407.09150",
+        update="adam",
+        steps=50,
+        paper={"steps": "200", "step_size": "2/255"},
+        errata="The gradient is divided by its largest entry per image, so Adam's 1e-8 never rules.",
+    ),
+    Entry(
+        "padam-cos",
+        "Projected Adam (AMSGrad) on 1 - cos(logits, one-hot truth).",
+        "Halmosi, Mohos, Jelasity, ECCV 2024, arXiv 2407.09150",
+        loss="cosine",
+        update="adam",
+        steps=50,
+        paper={"steps": "200", "step_size": "2/255"},
+    ),
+    Entry(
+        "hide",
+        "Hide a class: its pixels take the label of their surroundings, the rest is kept.",
+        "Fischer et al., ICLR 2017 workshop, arXiv 1703.01101; Metzen et al., ICCV 2017, arXiv 1704.05712 (dynamic)",
+        loss="metzen",
+        steps=60,
+        random_start=False,
+        options={"omega": "weight of the pixels to change", "tau": "confidence above which a pixel rests"},
+        defaults={"target": "nearest", "class": "person", "reference": "pred", "omega": "0.9", "tau": "0.75"},
+        paper={"eps": "10/255", "step_size": "1/255", "steps": "60", "omega": "0.9999"},
+        errata="ω = 0.9999 gives up the background; 0.9 hides as well on the zoo and keeps it. The ports' τ-test on "
+        "min-max-normalised logits is not followed: τ is a softmax probability.",
+    ),
+    Entry(
+        "static",
+        "Show one given scene: every image is driven to the label map target=FILE.",
+        "Fischer et al., ICLR 2017 workshop, arXiv 1703.01101; Metzen et al., ICCV 2017, arXiv 1704.05712 (static)",
+        loss="metzen",
+        steps=60,
+        random_start=False,
+        options={"omega": "weight of the pixels to change", "tau": "confidence above which a pixel rests"},
+        defaults={"reference": "pred", "omega": "0.5", "tau": "0.75"},
+        paper={"eps": "10/255", "step_size": "1/255", "steps": "60"},
+    ),
+    Entry(
+        "sea",
+        "Segmentation Ensemble Attack: worst of masked CE, balanced masked CE and JS.",
+        "Croce, Singh, Hein, ECCV 2024, arXiv 2306.12941",
+        update="apgd",
+        steps=50,
+        targeted=False,
+        members=("masked-ce", "balanced-masked-ce", "js"),
+        paper={"steps": "300"},
+        errata="Reported as data-set worst case: per image for aAcc, by a joint choice for mIoU.",
+    ),
+    Entry(
+        "strong",
+        "The default ensemble: Tsallis, JS, balanced masked CE (APGD) and PAdam-Cos, 200 gradients an image in all.",
+        "members as cited there; the choice is ours: the strongest on robust and on normal models in their papers",
+        update="apgd",
+        steps=50,
+        targeted=False,
+        members=("tsallis", "js", "balanced-masked-ce", "padam-cos"),
+        paper={"steps": "300"},
+    ),
+)
+
+ENTRIES: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}
