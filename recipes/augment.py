@@ -77,8 +77,6 @@ def make_batch(
     generator: Generator,
 ) -> tuple[Tensor, Tensor]:
     """Augmented batch: float images `(B,3,h,w)` in [0,1] and int64 labels `(B,h,w)`."""
-    pairs = [
-        scale_crop(images[i], labels[i], crop, zoom, stretch, ignore, generator) for i in indices
-    ]
+    pairs = [scale_crop(images[i], labels[i], crop, zoom, stretch, ignore, generator) for i in indices]
     pixels = torch.stack([p for p, _ in pairs]).float() / 255
     return colour_jitter(pixels, jitter, generator), torch.stack([t for _, t in pairs]).long()

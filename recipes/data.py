@@ -10,15 +10,16 @@ from PIL import Image
 from torch import Tensor
 
 
-def load_camvid(root: Path, split: str) -> tuple[Tensor, Tensor]:
-    """CamVid images `(N,3,H,W)` and labels `(N,H,W)`, uint8, void (11) mapped to 255."""
-    pairs = [(p, root / f"{split}annot" / f"{p.stem}.png") for p in sorted((root / split).iterdir())]
-    images, labels = stack(pairs)
-    return images, labels.masked_fill(labels == 11, 255)
-
-
-def load_folder(root: Path) -> tuple[Tensor, Tensor]:
-    """`images/*` with `labels/*.png` of the same stem, uint8."""
+def read(ref: str) -> tuple[Tensor, Tensor]:
+    """Images `(N,3,H,W)` and labels `(N,H,W)` of a data reference, uint8."""
+    kind, path, *split = ref.split(":")
+    if kind == "camvid":
+        root = Path(path)
+        images, labels = stack(
+            [(p, root / f"{split[0]}annot" / f"{p.stem}.png") for p in sorted((root / split[0]).iterdir())]
+        )
+        return images, labels.masked_fill(labels == 11, 255)
+    root = Path("src/robustseg/data/packs/street-val") if path == "val" else Path(path)
     return stack([(p, root / "labels" / f"{p.stem}.png") for p in sorted((root / "images").iterdir())])
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from augment import make_batch
-from losses import class_weights, loss
-from networks import build, logits
-from recipes import Recipe
+from recipes.augment import make_batch
+from recipes.losses import class_weights, loss
+from recipes.networks import build, logits
+from recipes.recipes import Recipe
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
@@ -71,6 +71,13 @@ def save_checkpoint(path: Path, state: dict) -> None:
     os.replace(draft, path)
 
 
+def cut_curve(path: Path, step: int) -> None:
+    """Drop what was logged after the checkpoint, so that repeated steps are not logged twice."""
+    if path.exists():
+        rows = [line for line in path.read_text().splitlines(keepends=True) if json.loads(line)["step"] <= step]
+        path.write_text("".join(rows))
+
+
 def train(
     recipe: Recipe,
     images: Tensor,
@@ -100,6 +107,7 @@ def train(
         ema.load_state_dict(state["ema"])
         optimiser.load_state_dict(state["optimiser"])
         step, spent = state["step"], state["cpu_s"]
+        cut_curve(folder / "curve.jsonl", step)
     weights = class_weights(labels, len(recipe.classes), recipe.balance, recipe.heaviest)
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (recipe.mean, recipe.std))
     cpu0, wall0, saved = time.process_time() - spent, time.monotonic(), time.monotonic()

@@ -15,15 +15,17 @@ def class_weights(labels: Tensor, classes: int, power: float, heaviest: float) -
     return torch.where(present, weights.clamp(max=heaviest), torch.zeros_like(weights)).float()
 
 
-def soft_dice(scores: Tensor, target: Tensor, ignore: int) -> Tensor:
-    """One minus the mean Dice of softmax probabilities over classes present; ignored pixels have no part in it."""
+def soft_dice(log_probability: Tensor, target: Tensor, ignore: int) -> Tensor:
+    """One minus the mean Dice over the classes present; `(B,C,h,w)` log-probabilities, ignored pixels left out."""
+    C = log_probability.shape[1]
     known = target != ignore
-    truth = F.one_hot(target.where(known, 0), scores.shape[1]).movedim(-1, 1) * known[:, None]
-    probability = scores.softmax(1) * known[:, None]
-    overlap = (probability * truth).sum((0, 2, 3))
-    size = truth.sum((0, 2, 3))
+    truth = target.where(known, 0)
+    probability = log_probability.exp() * known[:, None]
+    size = torch.bincount(target[known].flatten(), minlength=C).to(probability)
+    right = probability.gather(1, truth[:, None]).flatten()
+    overlap = probability.new_zeros(C).index_add(0, truth.flatten(), right)
     dice = 2 * overlap / (probability.sum((0, 2, 3)) + size).clamp(min=1e-6)
-    return 1 - dice[size > 0].mean() if (size > 0).any() else scores.sum() * 0
+    return 1 - dice[size > 0].mean() if (size > 0).any() else probability.sum() * 0
 
 
 def loss(logits: Tensor, target: Tensor, weights: Tensor, dice: float, ignore: int) -> Tensor:
@@ -31,5 +33,6 @@ def loss(logits: Tensor, target: Tensor, weights: Tensor, dice: float, ignore: i
     logits = logits.float()
     if logits.shape[-2:] != target.shape[-2:]:
         logits = F.interpolate(logits, target.shape[-2:], mode="bilinear", align_corners=False)
-    ce = F.cross_entropy(logits, target, weights, ignore_index=ignore)
-    return ce + dice * soft_dice(logits, target, ignore) if dice else ce
+    log_probability = logits.log_softmax(1)
+    ce = F.nll_loss(log_probability, target, weights, ignore_index=ignore)
+    return ce + dice * soft_dice(log_probability, target, ignore) if dice else ce

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from networks import logits
-from recipes import Recipe
+from recipes.networks import logits
+from recipes.recipes import Recipe
 
 
 def predict(network: nn.Module, recipe: Recipe, images: Tensor) -> Tensor:

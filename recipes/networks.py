@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from recipes import Recipe
+from recipes.recipes import Recipe
 
 
 def build(recipe: Recipe) -> nn.Module:
@@ -15,9 +15,7 @@ def build(recipe: Recipe) -> nn.Module:
     if recipe.library == "smp":
         import segmentation_models_pytorch as smp
 
-        return smp.create_model(
-            **arguments, encoder_weights=None, in_channels=3, classes=len(recipe.classes)
-        )
+        return smp.create_model(**arguments, encoder_weights=None, in_channels=3, classes=len(recipe.classes))
     from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
     names = dict(enumerate(recipe.classes))

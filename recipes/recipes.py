@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-STREET = tuple(
-    "road,sidewalk,building,wall,fence,pole,traffic light,traffic sign,vegetation,terrain,sky,person,rider,car,"
-    "truck,bus,train,motorcycle,bicycle".split(",")
+# fmt: off
+STREET = (
+    "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation", "terrain",
+    "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",
 )
-CAMVID = tuple("sky building pole road sidewalk tree sign fence car pedestrian bicyclist".split())
+CAMVID = (
+    "sky", "building", "pole", "road", "sidewalk", "tree", "sign", "fence", "car", "pedestrian", "bicyclist",
+)
+# fmt: on
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Recipe:
     size: tuple[int, int]  # (H, W) at which the model is measured
     folder: str  # where the export goes, relative to the repository
     licence: str
-    multiple: int = 32  # the sides that the network accepts
+    multiple: int = 4  # image sides are padded to it
     lr: float = 2e-3
     weight_decay: float = 0.05
     warmup: int = 150
@@ -76,11 +80,11 @@ def _segformer(*widths: int, depth: int = 2, decoder: int = 128) -> tuple[tuple[
     )
 
 
-_CAMVID = dict(
-    data="camvid", classes=CAMVID, size=(360, 480),
-    licence="CC BY-NC 4.0 (trained on CamVid: non-commercial, research use)",
-)  # fmt: skip
-_STREET = dict(data="street", classes=STREET, size=(256, 512), licence="Apache-2.0")
+_CAMVID = {
+    "data": "camvid", "classes": CAMVID, "size": (360, 480),
+    "licence": "CC BY-NC 4.0 (trained on CamVid: non-commercial, research use)",
+}  # fmt: skip
+_STREET = {"data": "street", "classes": STREET, "size": (256, 512), "licence": "Apache-2.0"}
 
 CAMVID_DEEPLAB = Recipe(
     name="camvid-deeplab",
@@ -93,6 +97,7 @@ CAMVID_DEEPLAB = Recipe(
     ),
     stages=(Stage(3200, (192, 256), 8, (0.4, 1.0)), Stage(700, (352, 480), 8, (0.7, 1.6))),
     folder="weights-nc/camvid-deeplab",
+    multiple=16,
     **_CAMVID,
 )
 CAMVID_SEGFORMER = Recipe(
@@ -114,6 +119,7 @@ STREET_UNET = Recipe(
     ),
     stages=(Stage(2600, (128, 256), 8, (0.4, 1.0)), Stage(900, (256, 512), 8, (0.8, 1.6))),
     folder="src/robustseg/zoo/street-unet",
+    multiple=32,
     **_STREET,
 )
 STREET_SEGFORMER = Recipe(

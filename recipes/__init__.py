@@ -1,0 +1,1 @@
+"""How the zoo was made: recipes, augmentation, training loop, export. Not part of the installed package."""

@@ -1,0 +1,50 @@
+"""Write a trained network in the layout that its library reads, with what RobustSeg needs to know beside it."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from recipes.recipes import Recipe
+
+
+def export(network: nn.Module, recipe: Recipe, folder: Path) -> None:
+    """`save_pretrained` in half precision (config.json, model.safetensors) and robustseg.json without scores."""
+    folder.mkdir(parents=True, exist_ok=True)
+    half = copy.deepcopy(network).to(memory_format=torch.contiguous_format).half().eval()
+    half.save_pretrained(folder)
+    describe(network, recipe, folder, {})
+
+
+def describe(network: nn.Module, recipe: Recipe, folder: Path, clean: dict) -> None:
+    """robustseg.json: adapter, classes, normalisation, sizes, licence and the clean scores that were measured."""
+    facts = {
+        "adapter": recipe.library,
+        "task": "semantic",
+        "classes": list(recipe.classes),
+        "mean": list(recipe.mean),
+        "std": list(recipe.std),
+        "ignore_index": recipe.ignore,
+        "multiple": recipe.multiple,
+        "size": list(recipe.size),
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "licence": recipe.licence,
+        "data": "street:val" if recipe.data == "street" else recipe.data,
+        "clean": clean,
+    }
+    (folder / "robustseg.json").write_text(json.dumps(facts, indent=2) + "\n")
+
+
+def reload(recipe: Recipe, folder: Path) -> nn.Module:
+    """The network in float32, rebuilt from the exported folder alone."""
+    if recipe.library == "smp":
+        import segmentation_models_pytorch as smp
+
+        return smp.from_pretrained(str(folder)).float().eval()
+    from transformers import AutoModelForSemanticSegmentation
+
+    return AutoModelForSemanticSegmentation.from_pretrained(folder, dtype=torch.float32).eval()

@@ -1,0 +1,71 @@
+"""Augmentation keeps image and label together and draws nothing but from its generator."""
+
+import pytest
+import torch
+from recipes.augment import GREY, colour_jitter, make_batch, scale_crop, window
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def picture(height=24, width=32):
+    """An image whose red channel is its label."""
+    label = (torch.arange(height)[:, None] // 4 * 10 + torch.arange(width)[None] // 8).to(torch.uint8)
+    return torch.stack([label, label, label]), label
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_at_zoom_one_image_and_label_stay_together(seed):
+    image, label = picture()
+    out, out_label = scale_crop(image, label, (16, 16), (1, 1), 0, 255, seeded(seed))
+    assert out.shape == (3, 16, 16)
+    assert torch.equal(out[0], out_label)
+
+
+def test_both_orientations_occur():
+    image, label = picture()
+    rising = {bool((scale_crop(image, label, (24, 32), (1, 1), 0, 255, seeded(s))[1].int().diff() >= 0).all())
+              for s in range(8)}  # fmt: skip
+    assert rising == {True, False}
+
+
+def test_outside_the_photograph_is_grey_and_ignored():
+    image, label = picture(4, 4)
+    out, out_label = window(image, label, -1, 2, 4, 4, 255)
+    assert (out_label[0] == 255).all()
+    assert (out_label[:, 2:] == 255).all()
+    assert (out[:, 0] == GREY).all()
+    assert torch.equal(out_label[1:, :2], label[:3, 2:])
+
+
+def test_resized_labels_are_never_mixed():
+    image, label = picture()
+    for seed in range(5):
+        _, out = scale_crop(image, label, (40, 40), (0.3, 3), 0.2, 255, seeded(seed))
+        assert set(out.unique().tolist()) <= set(label.unique().tolist()) | {255}
+
+
+def test_zoom_out_shows_everything():
+    image, label = picture()
+    _, out = scale_crop(image, label, (24, 32), (0.5, 0.5), 0, 255, seeded())
+    assert (out != 255).sum() == label.numel() / 4
+
+
+def test_jitter_of_strength_zero_is_nothing():
+    images = torch.rand(2, 3, 4, 4, generator=seeded())
+    torch.testing.assert_close(colour_jitter(images, 0.0, seeded(1)), images)
+    changed = colour_jitter(images, 0.5, seeded(1))
+    assert (changed - images).abs().mean() > 0.01
+    assert changed.min() >= 0
+    assert changed.max() <= 1
+
+
+def test_a_batch_is_a_function_of_its_generator():
+    image, label = picture()
+    images, labels = image[None].repeat(3, 1, 1, 1), label[None].repeat(3, 1, 1)
+    how = {"crop": (16, 16), "zoom": (0.5, 2), "stretch": 0.1, "jitter": 0.3, "ignore": 255}
+    one, two, other = (make_batch(images, labels, [0, 2], **how, generator=seeded(s)) for s in (3, 3, 4))
+    assert torch.equal(one[0], two[0])
+    assert torch.equal(one[1], two[1])
+    assert not torch.equal(one[0], other[0])

@@ -1,0 +1,76 @@
+"""The training loop: it learns, and a killed run ends where an uninterrupted one ends, bit for bit."""
+
+import itertools
+import json
+
+import pytest
+import torch
+from recipes.engine import draw_indices, learning_rate, train
+from recipes.measure import measure
+from recipes.networks import build
+
+
+class Killed(Exception):
+    pass
+
+
+def test_twenty_steps_lower_the_loss(hf_recipe, scenes, tmp_path):
+    rows = []
+    _, step = train(hf_recipe, *scenes, tmp_path, report=rows.append)
+    assert step == hf_recipe.steps == 20
+    logged = [json.loads(line) for line in (tmp_path / "curve.jsonl").read_text().splitlines()]
+    assert logged == rows
+    before = measure(build(hf_recipe), hf_recipe, *scenes)
+    trained = build(hf_recipe)
+    trained.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True)["network"])
+    after = measure(trained, hf_recipe, *scenes)
+    assert after["aAcc"] > max(0.8, before["aAcc"])
+
+
+@pytest.mark.parametrize("fixture", ["hf_recipe", "smp_recipe"])
+def test_a_killed_run_resumes_bit_equal(fixture, request, scenes, tmp_path):
+    recipe = request.getfixturevalue(fixture)
+    train(recipe, *scenes, tmp_path / "whole")
+
+    def die(row):
+        if row["step"] == 14:
+            raise Killed
+
+    # save_every=0 keeps a checkpoint of every step; the first run pauses, the second dies after step 14 was logged
+    train(recipe, *scenes, tmp_path / "parts", stop_at=5)
+    with pytest.raises(Killed):
+        train(
+            recipe, *scenes, tmp_path / "parts",
+            save_every=0, validate=lambda network: {"val_mIoU": 0.0}, validate_every=7, report=die,
+        )  # fmt: skip
+    lost = torch.load(tmp_path / "parts" / "state.pt", weights_only=True)["step"]
+    assert lost == 13
+    train(recipe, *scenes, tmp_path / "parts")
+    whole, parts = (torch.load(tmp_path / d / "state.pt", weights_only=True) for d in ("whole", "parts"))
+    for kind in ("network", "ema"):
+        for key, value in whole[kind].items():
+            assert torch.equal(value, parts[kind][key]), (kind, key)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "parts" / "curve.jsonl").read_text().splitlines()]
+    assert steps == sorted(set(steps))  # what was repeated is logged once
+
+
+def test_no_minutes_no_step(hf_recipe, scenes, tmp_path):
+    _, step = train(hf_recipe, *scenes, tmp_path, minutes=0)
+    assert step == 0
+
+
+def test_an_epoch_shows_every_image_once(hf_recipe):
+    count = 4
+    shown = [i for step in range(hf_recipe.steps) for i in draw_indices(hf_recipe, step, count)]
+    assert len(shown) == 12 * 3 + 8 * 2
+    for first in range(0, len(shown) - count, count):
+        assert sorted(shown[first : first + count]) == [0, 1, 2, 3]
+
+
+def test_learning_rate_warms_up_and_ends_at_zero(hf_recipe):
+    rates = [learning_rate(hf_recipe, step) for step in range(hf_recipe.steps + 1)]
+    assert rates[0] == pytest.approx(hf_recipe.lr / 3)
+    assert rates[2:4] == pytest.approx([hf_recipe.lr] * 2)
+    assert max(rates) == pytest.approx(hf_recipe.lr)
+    assert rates[-1] == 0
+    assert all(a > b for a, b in itertools.pairwise(rates[3:]))

@@ -1,0 +1,33 @@
+"""What is exported rebuilds the network, alone and within half precision."""
+
+import json
+
+import pytest
+import torch
+from recipes.export import describe, export, reload
+from recipes.networks import build, logits
+
+
+@pytest.mark.parametrize("fixture", ["hf_recipe", "smp_recipe"])
+def test_reload_gives_the_same_logits(fixture, request, tmp_path):
+    recipe = request.getfixturevalue(fixture)
+    network = build(recipe).eval()
+    export(network, recipe, tmp_path)
+    again = reload(recipe, tmp_path)
+    assert {p.dtype for p in again.parameters()} == {torch.float32}
+    pixels = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        a, b = logits(network, pixels), logits(again, pixels)
+    assert (a - b).abs().max() < 0.02 * a.std()  # half precision keeps 11 bits
+    assert {p.dtype for p in network.parameters()} == {torch.float32}  # the original was not touched
+
+
+def test_robustseg_json(hf_recipe, tmp_path):
+    network = build(hf_recipe)
+    describe(network, hf_recipe, tmp_path, {"aAcc": 0.5, "mIoU": 0.25, "measured": "by hand"})
+    facts = json.loads((tmp_path / "robustseg.json").read_text())
+    assert facts["adapter"] == "hf"
+    assert facts["classes"] == ["dark", "bright", "never seen"]
+    assert facts["parameters"] == sum(p.numel() for p in network.parameters())
+    assert facts["clean"]["mIoU"] == 0.25
+    assert network.config.id2label == {0: "dark", 1: "bright", 2: "never seen"}
