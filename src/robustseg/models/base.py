@@ -1,0 +1,167 @@
+"""The one face of every network: [0,1] pixels in, differentiable output out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from robustseg.errors import UserError
+from robustseg.models.faults import Fault
+from robustseg.models.prepare import Prepare
+from robustseg.models.window import starts, sliding
+from robustseg.ops import digest
+from robustseg.ops.query import semantic_scores
+from robustseg.ops.size import at_label_size
+from robustseg.types import DenseOutput, ModelSpec, Output, QueryOutput
+
+__all__ = ["Adapter", "check_images", "check_output", "fingerprint", "semantic", "uncropped"]
+
+TOLERANCE = 1e-4  # float images that went through 8 bits and back come out as -3e-8 or 1.0000001
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A network with everything that surrounds it: preparation of the pixels before, reading of the output after.
+
+    Call: ``images (B,C,H,W)`` float32 in [0,1] to `DenseOutput` or `QueryOutput` at the network's own size. Padding
+    never reaches the output. Raises `UserError` for images outside [0,1] (looked at on the first call of a shape, so
+    that no step waits for the device) and for an output that carries no gradient although the images ask for one.
+    """
+
+    spec: ModelSpec
+    module: nn.Module
+    prepare: Prepare
+    head: Callable[[Any], Output]
+    device: torch.device = torch.device("cpu")
+    _seen: set[tuple[Any, ...]] = field(default_factory=set, repr=False, compare=False)
+
+    def __call__(
+        self,
+        images: Tensor,
+        *,
+        prompts: Any = None,
+        proposals: Any = None,
+        want: frozenset[str] = frozenset(),
+    ) -> Output:
+        refuse(self.spec, prompts, proposals, want)
+        key = (images.dtype, images.device, images.ndim, *images.shape[1:])
+        if key not in self._seen:
+            check_images(images, channels=self.prepare.channels, device=self.device)
+            self._seen.add(key)
+        x = self.prepare.resized(images)
+        split = self.prepare.split
+        return self._split(x, split) if split and tuple(x.shape[-2:]) != (split, split) else self._network(x)
+
+    def _network(self, x: Tensor) -> Output:
+        pixels = self.prepare.padded(self.prepare.normalised(x))
+        output = self.head(self.module(pixels))
+        check_output(output, pixels)
+        return uncropped(output, tuple(x.shape[-2:]), tuple(pixels.shape[-2:]))
+
+    def _split(self, x: Tensor, side: int) -> Output:
+        """Windows along the long side, evenly spread, averaged (EoMT's own inference)."""
+
+        def scores(crop: Tensor) -> Tensor:
+            output = self._network(crop)
+            if isinstance(output, DenseOutput):
+                return at_label_size(output.scores, crop.shape[-2:])
+            masks = at_label_size(output.mask_logits, crop.shape[-2:])  # before the sigmoid, as its authors do
+            return semantic_scores(output.class_logits, masks)
+
+        H, W = x.shape[-2:]
+        rows, columns = (starts(n, side, even=True) for n in (H, W))
+        return DenseOutput(sliding(x, scores, (min(side, H), min(side, W)), rows, columns), "scores")
+
+    def to(self, device: str | torch.device) -> Adapter:
+        """The same model on another device (the module itself moves, as `nn.Module.to` does)."""
+        self.module.to(device)
+        return replace(self, device=torch.device(device), _seen=set())
+
+
+def refuse(spec: ModelSpec, prompts: Any, proposals: Any, want: frozenset[str]) -> None:
+    """Raise for what this family of models cannot take or give: an empty answer would be an attack that does nothing."""
+    if want:
+        raise UserError(f"{spec.ref} ({spec.family}) cannot give {', '.join(sorted(want))}; want= must be empty")
+    if prompts is not None or proposals is not None:
+        name = "prompts" if prompts is not None else "proposals"
+        raise UserError(f"{spec.ref} ({spec.family}) takes no {name}")
+
+
+def check_images(images: Tensor, *, channels: int = 3, device: torch.device | None = None) -> None:
+    """Raise `UserError`, with the likely fix, unless images are ``(B,channels,H,W)`` float32 in [0,1]. Waits for the device once."""
+    if not isinstance(images, Tensor):
+        raise UserError(f"images are {type(images).__name__}; wanted a tensor (B,{channels},H,W), float32 in [0,1]")
+    if images.dtype == torch.uint8:
+        raise UserError("images are 8-bit integers; convert them with images.float() / 255")
+    if images.dtype not in (torch.float32, torch.float64):
+        raise UserError(f"images are {images.dtype}; wanted float32 in [0,1]: images.float()")
+    shape = tuple(images.shape)
+    if images.ndim == 3:
+        raise UserError(f"images have shape {shape}; a batch dimension is missing: images[None]")
+    if images.ndim != 4 or shape[1] != channels:
+        hint = "; channels stand last: images.permute(0, 3, 1, 2)" if shape[-1] == channels else ""
+        raise UserError(f"images have shape {shape}; wanted (B,{channels},H,W){hint}")
+    if device is not None and images.device.type != device.type:
+        raise UserError(f"images are on {images.device} but the model is on {device}; move one with .to()")
+    if not images.numel():
+        raise UserError(f"images have shape {shape}: nothing to look at")
+    low, high = (v.item() for v in images.detach().aminmax())
+    if -TOLERANCE <= low and high <= 1 + TOLERANCE:
+        return
+    if low != low or high != high:
+        raise UserError("images hold NaN; look at the reader of the data")
+    fix = "images / 255" if low >= 0 and high > 2 else "give raw pixels; normalisation belongs to the model (mean=, std=)"
+    raise UserError(f"image values lie in [{low:.4g}, {high:.4g}], not in [0,1]: {fix}")
+
+
+def check_output(output: Output, pixels: Tensor) -> None:
+    """Raise `Fault` where an output cannot belong to its pixels or cannot be attacked. Looks at shapes and flags only."""
+    dense = isinstance(output, DenseOutput)
+    scores = output.scores if dense else output.mask_logits
+    if not scores.is_floating_point():
+        raise Fault("argmaxed-output", f"the scores are {scores.dtype}: an argmax has no gradient; return it before")
+    B, H, W = len(pixels), *pixels.shape[-2:]
+    h, w = scores.shape[-2:]
+    if len(scores) != B:
+        raise Fault("wrong-size", f"the output holds {len(scores)} images of a batch of {B}")
+    if abs(h * W - w * H) > 2 * max(H, W):  # two cells of rounding
+        raise Fault(
+            "wrong-size",
+            f"the output is {h}x{w} for an input of {H}x{W}: another shape, so it would be stretched over the labels",
+        )
+    asked = pixels.requires_grad and torch.is_grad_enabled()
+    if asked and not (scores.requires_grad or (not dense and output.class_logits.requires_grad)):
+        raise Fault(
+            "gradient-missing",
+            "the output has no gradient with respect to the image (detached, under no_grad, argmaxed or rounded); "
+            "return the scores as the network computed them",
+        )
+
+
+def uncropped(output: Output, size: tuple[int, int], padded: tuple[int, int]) -> Output:
+    """The part of the output that belongs to the image and not to its padding; the same output where none was added.
+
+    Scores are brought to the padded size first (bilinear), then cut, so that padding stays outside to the pixel.
+    """
+    if size == padded:
+        return output
+    H, W = size
+    if isinstance(output, DenseOutput):
+        return replace(output, scores=at_label_size(output.scores, padded)[..., :H, :W])
+    return replace(output, mask_logits=at_label_size(output.mask_logits, padded)[..., :H, :W])
+
+
+def semantic(output: Output) -> DenseOutput:
+    """Per-pixel scores of either kind of output."""
+    if isinstance(output, QueryOutput):
+        return DenseOutput(semantic_scores(output.class_logits, output.mask_logits), "scores")
+    return output
+
+
+def fingerprint(module: nn.Module, facts: Mapping[str, Any]) -> str:
+    """Hash of the weights and of JSON-able facts (configuration, preparation): the same in every process."""
+    return digest.of_json({"facts": facts, "weights": digest.tensors(module.state_dict())})

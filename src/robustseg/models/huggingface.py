@@ -1,0 +1,174 @@
+"""Hugging Face transformers: semantic and mask-classification models, from local folders, the cache or the hub."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from robustseg.errors import UserError
+from robustseg.models.base import Adapter, fingerprint
+from robustseg.models.heads import DenseHead, QueryHead
+from robustseg.models.processor import preparation
+from robustseg.models.refs import Options, Ref
+from robustseg.models.weights import HARMLESS, complain
+from robustseg.types import ModelSpec
+
+__all__ = ["KEYS", "load", "load_folder"]
+
+KEYS = ("classes", "mean", "std", "norm", "size", "multiple")
+QUERIES = ("maskformer", "mask2former", "eomt", "eomt_dinov3")
+FORGET = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures")
+
+
+def load(ref: Ref) -> Adapter:
+    """``hf:PATH_OR_ID[?size=HxW|native&norm=imagenet&classes=...]``."""
+    ref.options.known(*KEYS)
+    return load_folder(ref.path, ref.options, ref.text)
+
+
+def load_folder(source: str, options: Options, text: str, facts: Mapping[str, Any] | None = None) -> Adapter:
+    """A model from a local folder or, where there is none, from the cache and then the hub.
+
+    ``facts`` (robustseg.json) override what the processor's configuration says. Code that comes with a checkpoint is
+    never run. Raises `UserError` for a family without a differentiable semantic output and for weights that do not fit.
+    """
+    from robustseg.models.zoo import facts_of
+
+    folder = Path(source)
+    facts = facts_of(folder) if facts is None else facts
+    with quiet():
+        config = _config(source)
+        module = _module(source, config)
+        processor = _processor(source)
+    classes = options.classes() or tuple(facts.get("classes", ())) or _names(config)
+    prepare = preparation(config, processor, facts, options)
+    head = QueryHead(len(classes)) if config.model_type in QUERIES else DenseHead(len(classes))
+    stored = {k: v for k, v in config.to_dict().items() if k not in FORGET}
+    digest = fingerprint(module, {"config": _plain(stored), "prepare": asdict(prepare), "classes": classes})
+    spec = ModelSpec(text, facts.get("task", "semantic"), classes, digest, f"hf/{config.model_type}")
+    return Adapter(spec, module, prepare, head)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars, no advice: loading a model prints nothing. Everything is put back."""
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from transformers.utils import logging as hf
+
+    level, bars, hub = hf.get_verbosity(), hf.is_progress_bar_enabled(), are_progress_bars_disabled()
+    hub_level = logging.getLogger("huggingface_hub").level
+    hf.set_verbosity(logging.CRITICAL)
+    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)
+    hf.disable_progress_bar()
+    disable_progress_bars()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        hf.set_verbosity(level)
+        logging.getLogger("huggingface_hub").setLevel(hub_level)
+        if bars:
+            hf.enable_progress_bar()
+        if not hub:
+            enable_progress_bars()
+
+
+def _config(source: str) -> Any:
+    from transformers import AutoConfig
+
+    folder = Path(source)
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise UserError(f"{source} holds no config.json; save the model there with save_pretrained")
+    if not folder.exists() and (source.startswith((".", "/", "~")) or source.count("/") > 1):
+        raise UserError(f"no folder {source}")
+    return _local_first(source, AutoConfig.from_pretrained, trust_remote_code=False)
+
+
+def _module(source: str, config: Any) -> torch.nn.Module:
+    from transformers import (
+        MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING,
+        MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING,
+    )
+
+    kind = config.model_type
+    if kind in QUERIES:
+        mapping = MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING
+    elif type(config) in MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING:
+        mapping = MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING
+    else:
+        raise UserError(
+            f"{source} is a {kind!r} model, which gives no differentiable semantic output here; known: segformer, "
+            "upernet, beit, data2vec-vision, dpt, mobilevit, mobilenet_v2, maskformer, mask2former, eomt"
+        )
+    _convnext_lists(config)
+    module, info = _local_first(
+        source, mapping[type(config)].from_pretrained, config=config, dtype=torch.float32, output_loading_info=True
+    )
+    harmless = lambda key: key.endswith(HARMLESS)  # noqa: E731
+    complain(
+        source,
+        missing=[k for k in info["missing_keys"] if not harmless(k)],
+        unexpected=[k for k in info["unexpected_keys"] if not harmless(k)],
+        mismatched=[str(k[0] if isinstance(k, tuple) else k) for k in info["mismatched_keys"]],
+    )
+    return module.eval()
+
+
+def _convnext_lists(config: Any) -> None:
+    """ConvNextConfig's defaults are tuples, which its backbone adds to lists (TypeError in transformers 5)."""
+    backbone = getattr(config, "backbone_config", None)
+    for key in ("depths", "hidden_sizes"):
+        if isinstance(getattr(backbone, key, None), tuple):
+            setattr(backbone, key, list(getattr(backbone, key)))
+
+
+def _processor(source: str) -> Any:
+    from transformers import AutoImageProcessor
+
+    try:
+        return _local_first(source, AutoImageProcessor.from_pretrained, trust_remote_code=False)
+    except UserError:
+        return None
+
+
+def _local_first(source: str, loader: Any, **arguments: Any) -> Any:
+    """What lies on this machine; only a name that is no folder may go to the hub."""
+    local = Path(source).exists()
+    try:
+        return loader(source, local_files_only=True, **arguments)
+    except Exception as error:
+        if local:
+            raise UserError(f"cannot load {source}: {_line(error)}") from error
+    try:
+        return loader(source, **arguments)
+    except Exception as error:
+        raise UserError(
+            f"{source} is neither a folder nor in the local cache, and the hub did not give it ({_line(error)}); "
+            "download it once, or give a folder made with save_pretrained"
+        ) from error
+
+
+def _line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return (text[:160] + "…") if len(text) > 160 else text or type(error).__name__
+
+
+def _names(config: Any) -> tuple[str, ...]:
+    return tuple(str(name) for _, name in sorted((int(i), n) for i, n in config.id2label.items()))
+
+
+def _plain(value: Any) -> Any:
+    """JSON-able: keys become text, everything unknown its text."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items() if k not in FORGET}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -1,0 +1,140 @@
+"""Model references: ``scheme:rest?key=value&key=value``, and what their options mean."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from robustseg.errors import UserError
+from robustseg.models.prepare import IMAGENET
+
+__all__ = ["NORMALISATIONS", "SCHEMES", "Options", "Ref", "near", "parse"]
+
+SCHEMES = {
+    "zoo": "zoo:NAME, a bundled model",
+    "hf": "hf:PATH_OR_ID, a Hugging Face transformers model",
+    "torchvision": "torchvision:NAME?weights=FILE",
+    "smp": "smp:PATH, a segmentation_models_pytorch folder (save_pretrained)",
+    "py": "py:FILE.py:FACTORY or py:package.module:FACTORY, your own code",
+}
+NORMALISATIONS = {"imagenet": IMAGENET, "half": ((0.5,) * 3, (0.5,) * 3), "none": ((0.0,) * 3, (1.0,) * 3)}
+
+
+@dataclass(frozen=True)
+class Options:
+    """The ``key=value`` part of a reference; every reader raises a `UserError` that names the key."""
+
+    ref: str
+    values: dict[str, str]
+
+    def known(self, *keys: str) -> None:
+        """Raise for a key that is not among ``keys``."""
+        for key in self.values:
+            if key not in keys:
+                raise UserError(f"{self.ref}: unknown option {key!r}{near(key, keys)}; known: {', '.join(keys)}")
+
+    def classes(self) -> tuple[str, ...] | None:
+        """``classes=a,b,c`` or a file: one name a line, a JSON list, or a JSON object with ``classes``."""
+        text = self.values.get("classes")
+        if text is None:
+            return None
+        if "," in text:
+            return tuple(name.strip() for name in text.split(","))
+        path = Path(text)
+        if not path.is_file():
+            raise UserError(f"{self.ref}: no classes file {text}; give a file with one name a line, or classes=a,b,c")
+        content = path.read_text(encoding="utf-8")
+        if path.suffix != ".json":
+            return tuple(line.strip() for line in content.splitlines() if line.strip())
+        try:
+            found = json.loads(content)
+            return tuple(str(name) for name in (found["classes"] if isinstance(found, dict) else found))
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{text} is not a JSON list of class names") from error
+
+    def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        """``mean=r,g,b&std=r,g,b``, or ``norm=imagenet|half|none``."""
+        if "norm" in self.values:
+            name = self.values["norm"]
+            if name not in NORMALISATIONS:
+                raise UserError(f"{self.ref}: norm={name} is unknown; known: {', '.join(NORMALISATIONS)}")
+            return NORMALISATIONS[name]
+        if ("mean" in self.values) != ("std" in self.values):
+            raise UserError(f"{self.ref}: mean= and std= come together")
+        if "mean" not in self.values:
+            return None
+        mean, std = (self._numbers(key) for key in ("mean", "std"))
+        if len(mean) != len(std) or not all(std):
+            raise UserError(f"{self.ref}: mean= and std= need as many numbers as channels, std none of them 0")
+        return mean, std
+
+    def size(self) -> tuple[int, int] | str | None:
+        """``size=HxW``, or ``size=native`` for no resizing at all."""
+        text = self.values.get("size")
+        if text is None or text == "native":
+            return text
+        try:
+            h, w = (int(n) for n in text.lower().split("x"))
+        except ValueError as error:
+            raise UserError(f"{self.ref}: size={text}; wanted HxW such as 512x1024, or native") from error
+        return h, w
+
+    def integer(self, key: str) -> int | None:
+        """A positive whole number."""
+        text = self.values.get(key)
+        if text is None:
+            return None
+        if not text.isdigit() or int(text) < 1:
+            raise UserError(f"{self.ref}: {key}={text} is not a positive whole number")
+        return int(text)
+
+    def _numbers(self, key: str) -> tuple[float, ...]:
+        try:
+            return tuple(float(n) for n in self.values[key].split(","))
+        except ValueError as error:
+            raise UserError(f"{self.ref}: {key}={self.values[key]} are not numbers; wanted e.g. 0.5,0.5,0.5") from error
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A parsed reference."""
+
+    text: str
+    scheme: str
+    path: str
+    options: Options
+
+
+def parse(text: str) -> Ref:
+    """Take a reference apart; an unknown scheme is an error that lists the known ones.
+
+    >>> r = parse("torchvision:fcn_resnet50?weights=w.pth&classes=road,sky")
+    >>> r.scheme, r.path, r.options.classes()
+    ('torchvision', 'fcn_resnet50', ('road', 'sky'))
+    """
+    scheme, colon, rest = text.partition(":")
+    if not colon or scheme not in SCHEMES:
+        known = "; ".join(SCHEMES.values())
+        what = f"unknown kind of model {scheme!r}" if colon else f"{text!r} is no model reference"
+        raise UserError(f"{what}{near(scheme, list(SCHEMES))}; known: {known}")
+    path, _, query = rest.partition("?")
+    if not path:
+        raise UserError(f"{text!r} names nothing; wanted {SCHEMES[scheme]}")
+    pairs = parse_qsl(query, keep_blank_values=True, separator="&")
+    if query and (not pairs or any(not value for _, value in pairs)):
+        raise UserError(f"{text}: options look like ?key=value&key=value")
+    return Ref(text, scheme, path, Options(text, dict(pairs)))
+
+
+def near(word: str, known: Sequence[str]) -> str:
+    """``" (did you mean ...?)"``, or nothing.
+
+    >>> near("street-unt", ["street-unet", "camvid-deeplab"])
+    ' (did you mean street-unet?)'
+    """
+    found = difflib.get_close_matches(word, known, 3, 0.5)
+    return f" (did you mean {', '.join(found)}?)" if found else ""

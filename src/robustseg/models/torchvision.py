@@ -1,0 +1,69 @@
+"""torchvision's segmentation networks with weights from a local file."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from robustseg.errors import UserError
+from robustseg.models.base import Adapter, fingerprint
+from robustseg.models.heads import DenseHead
+from robustseg.models.prepare import IMAGENET, Prepare, Resize
+from robustseg.models.refs import Ref, near
+from robustseg.models.weights import fill
+from robustseg.models.weights import load as load_weights
+from robustseg.types import ModelSpec
+
+__all__ = ["load"]
+
+KEYS = ("weights", "classes", "mean", "std", "norm", "size", "multiple")
+LAST = ("classifier.4.weight", "classifier.low_classifier.weight")  # DeepLab and FCN; LR-ASPP
+
+
+def load(ref: Ref) -> Adapter:
+    """``torchvision:NAME?weights=FILE[&classes=FILE&norm=imagenet&size=HxW]``.
+
+    The number of classes and the auxiliary head are read from the weights; 21 channels without ``classes=`` are the
+    Pascal VOC classes of torchvision's own weights. Normalisation: ImageNet unless said otherwise (torchvision's
+    segmentation presets). Nothing is downloaded.
+    """
+    from torchvision.models import get_model, list_models, segmentation
+
+    ref.options.known(*KEYS)
+    known = list_models(module=segmentation)
+    if ref.path not in known:
+        raise UserError(f"torchvision has no {ref.path!r}{near(ref.path, known)}; it has: {', '.join(known)}")
+    if "weights" not in ref.options.values:
+        raise UserError(f"{ref.text}: add ?weights=FILE (nothing is downloaded)")
+    source = ref.options.values["weights"]
+    state = load_weights(source)
+    last = next((key for key in LAST if key in state), None)
+    if last is None:
+        raise UserError(f"{source} has none of {', '.join(LAST)}: not the weights of a torchvision segmentation network")
+    channels = len(state[last])
+    classes = ref.options.classes() or _voc(channels, ref)
+    arguments: dict[str, Any] = {"num_classes": channels}
+    if not ref.path.startswith("lraspp"):
+        arguments["aux_loss"] = any(key.startswith("aux_classifier.") for key in state)
+    module = get_model(ref.path, weights=None, weights_backbone=None, **arguments)
+    fill(module, state, source)
+    if channels > 1 and channels != len(classes):
+        raise UserError(f"{ref.text}: the weights have {channels} channels but {len(classes)} classes are named")
+    mean, std = ref.options.normalisation() or IMAGENET
+    size = ref.options.size()
+    resize = Resize(height=size[0], width=size[1]) if isinstance(size, tuple) else None
+    prepare = Prepare(mean, std, resize=resize, multiple=ref.options.integer("multiple") or 1)
+    head = DenseHead(len(classes), "sigmoid" if channels == 1 else "softmax")
+    digest = fingerprint(module, {"name": ref.path, "prepare": asdict(prepare), "classes": classes})
+    spec = ModelSpec(ref.text, "semantic", classes, digest, f"torchvision/{ref.path}")
+    return Adapter(spec, module.eval().to(torch.float32), prepare, head)
+
+
+def _voc(channels: int, ref: Ref) -> tuple[str, ...]:
+    if channels != 21:
+        raise UserError(f"{ref.text}: the weights have {channels} classes; name them with &classes=FILE")
+    from torchvision.models.segmentation import FCN_ResNet50_Weights
+
+    return tuple(FCN_ResNet50_Weights.DEFAULT.meta["categories"])
