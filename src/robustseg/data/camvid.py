@@ -9,7 +9,6 @@ from robustseg.data import layout
 from robustseg.data.labels import plain_code
 from robustseg.data.pairs import Pair, PairDataSet
 from robustseg.data.refs import Ref
-from robustseg.errors import UserError
 
 __all__ = ["CLASSES", "read"]
 
@@ -24,12 +23,9 @@ def read(ref: Ref) -> PairDataSet:
     assert ref.path is not None
     root = layout.folder(ref.path, ref.text)
     present = [s for s in layout.splits(root) if (root / f"{s}annot").is_dir()]
-    if ref.split not in present:
-        here = ", ".join(present) or f"none: no folders X and Xannot in {root}"
-        wrong = f"no split '{ref.split}'" if ref.split else "needs a split, as in camvid:PATH:test"
-        raise UserError(f"data {ref.text}: {wrong} (present: {here})")
-    images = layout.find(root / ref.split)
-    labels = layout.find(root / f"{ref.split}annot", (".png",))
-    layout.match(images, labels, root / f"{ref.split}annot")
+    split = layout.chosen_split(ref, present)
+    images = layout.find(root / split)
+    labels = layout.find(root / f"{split}annot", (".png",))
+    layout.match(images, labels, root / f"{split}annot")
     pairs = tuple(Pair(layout.safe_id(key), images[key], labels[key]) for key in sorted(images))
     return PairDataSet(ref.text, CLASSES, pairs, plain_code(len(CLASSES), void=(11, 255)), things=THINGS)

@@ -9,7 +9,6 @@ from robustseg.data import layout
 from robustseg.data.labels import LabelCode
 from robustseg.data.pairs import Pair, PairDataSet
 from robustseg.data.refs import Ref
-from robustseg.errors import UserError
 
 __all__ = ["CLASSES", "THINGS", "TRAIN_IDS", "read"]
 
@@ -29,12 +28,9 @@ def read(ref: Ref) -> PairDataSet:
     assert ref.path is not None
     image_root = layout.folder(ref.path / "leftImg8bit", ref.text)
     truth_root = layout.folder(ref.path / "gtFine", ref.text)
-    present = layout.splits(image_root)
-    if ref.split not in present:
-        wrong = f"no split '{ref.split}'" if ref.split else "needs a split, as in cityscapes:PATH:val"
-        raise UserError(f"data {ref.text}: {wrong} (present: {', '.join(present) or 'none'})")
-    truth = layout.folder(truth_root / ref.split, ref.text)
-    images = layout.find(image_root / ref.split, ending="_leftImg8bit")
+    split = layout.chosen_split(ref, layout.splits(image_root))
+    truth = layout.folder(truth_root / split, ref.text)
+    images = layout.find(image_root / split, ending="_leftImg8bit")
     labels = layout.find(truth, (".png",), "_gtFine_labelIds")
     instances = layout.find(truth, (".png",), "_gtFine_instanceIds")
     layout.match(images, labels, truth, "*_gtFine_labelIds.png")

@@ -6,18 +6,17 @@ import difflib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from functools import cache
+from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from robustseg.data.pairs import PairDataSet
 from robustseg.errors import UserError
 
-__all__ = ["IGNORE", "match", "read_class_map", "relabel", "remap"]
+if TYPE_CHECKING:
+    from torch import Tensor
 
-IGNORE = "ignore"
+__all__ = ["key", "match", "remap"]
 
 
 def key(name: str) -> str:
@@ -27,20 +26,6 @@ def key(name: str) -> str:
     True
     """
     return re.sub(r"[\s_-]+", "", name).casefold()
-
-
-def read_class_map(source: Mapping[str, str] | str | Path) -> dict[str, str]:
-    """``{data class: model class or "ignore"}`` from a mapping or a JSON file."""
-    if isinstance(source, Mapping):
-        return dict(source)
-    path = Path(source)
-    try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: class map cannot be read ({error})") from error
-    if not isinstance(found, dict) or not all(isinstance(v, str) for v in found.values()):
-        raise UserError(f'{path}: a class map is a JSON object {{"data class": "model class" or "ignore"}}')
-    return found
 
 
 def match(
@@ -53,25 +38,36 @@ def match(
 ) -> Tensor:
     """Lookup table, int64: ``table[data index]`` is the model index or ``ignore``, and so is ``table[data_ignore]``.
 
-    Names are compared without case, spaces, underscores and hyphens; model classes that the data lack are fine, data
-    classes that the model lacks need ``class_map``. Raises UserError for those, and for names that fit twice.
+    Two names are equal if they differ only in case, spaces, underscores and hyphens; where that fails, the first of a
+    list of names ("road, route") and the few spellings of ``synonyms.json`` are tried among the model classes that are
+    left. Model classes that the data lack are fine; data classes that the model lacks need ``class_map``.
 
-    >>> match(["Road", "Sky"], ["sky", "road"])[:2]
+    Raises UserError for those, and for two model classes of one name.
+
+    >>> match(["Road", "Sky"], ["sky", "road, route"])[:2]
     tensor([1, 0])
     """
-    renamed = _renamed(data_classes, class_map)
+    import torch
+
+    from robustseg.data.class_map import renamed
+
     places = {key(name): index for index, name in enumerate(model_classes)}
     if len(places) != len(model_classes):
-        raise UserError("the model has two classes of the same name; name them apart")
+        double = next(n for i, n in enumerate(model_classes) if places[key(n)] != i)
+        raise UserError(f"the model has two classes named '{double}'; give them different names")
+    wanted = renamed(data_classes, class_map)
+    taken = {key(name) for name in wanted if name is not None}
+    loose = _loose({name: place for name, place in places.items() if name not in taken}, model_classes)
     table = torch.full((max(data_ignore, len(data_classes) - 1) + 1,), ignore, dtype=torch.int64)
     missing = []
-    for index, (old, new) in enumerate(zip(data_classes, renamed)):
+    for index, (old, new) in enumerate(zip(data_classes, wanted)):
         if new is None:
             continue
-        if key(new) not in places:
+        place = places.get(key(new), loose.get(_canonical(key(new))))
+        if place is None:
             missing.append((old, new))
         else:
-            table[index] = places[key(new)]
+            table[index] = place
     if missing:
         raise UserError(_missing(missing, model_classes))
     return table
@@ -84,41 +80,23 @@ def remap(labels: Tensor, table: Tensor) -> Tensor:
     return table.to(labels.device)[labels.long()]
 
 
-def relabel(data: PairDataSet, class_map: Mapping[str, str] | str | Path) -> PairDataSet:
-    """The same data under new class names: classes that get one name become one, "ignore" stops counting."""
-    renamed = _renamed(data.classes, class_map)
-    classes: list[str] = []
-    table = []
-    for new in renamed:
-        if new is None:
-            table.append(data.ignore)
-            continue
-        place = next((i for i, name in enumerate(classes) if key(name) == key(new)), None)
-        if place is None:
-            place = len(classes)
-            classes.append(new)
-        table.append(place)
-    if not classes:
-        raise UserError("the class map ignores every class; keep at least one")
-    old = {index for index, name in enumerate(data.classes) if name in data.things}
-    things = tuple(
-        name for place, name in enumerate(classes)
-        if all(index in old for index, new in enumerate(table) if new == place)
-    )  # fmt: skip
-    return replace(data, classes=tuple(classes), table=tuple(table), things=things)
+@cache
+def _groups() -> dict[str, str]:
+    text = (resources.files("robustseg.data") / "synonyms.json").read_text(encoding="utf-8")
+    return {key(name): key(group[0]) for group in json.loads(text) for name in group}
 
 
-def _renamed(classes: Sequence[str], class_map: Mapping[str, str] | str | Path | None) -> list[str | None]:
-    """The new name of each class, None for ignored ones; a class the map leaves out keeps its name."""
-    given = {} if class_map is None else read_class_map(class_map)
-    known = {key(name) for name in classes}
-    for name in given:
-        if key(name) not in known:
-            near = difflib.get_close_matches(name, classes, n=3, cutoff=0.4) or list(classes)[:5]
-            raise UserError(f"class map: '{name}' is no class of the data; near: {', '.join(near)}")
-    new = {key(name): value for name, value in given.items()}
-    names = [new.get(key(name), name) for name in classes]
-    return [None if name == IGNORE else name for name in names]
+def _canonical(name: str) -> str:
+    return _groups().get(name, name)
+
+
+def _loose(free: Mapping[str, int], model_classes: Sequence[str]) -> dict[str, int]:
+    """Free model classes by the canonical first name of their list; names that fit twice are left out."""
+    found: dict[str, list[int]] = {}
+    for place in free.values():
+        first = key(re.split(r"[,;]", model_classes[place])[0])
+        found.setdefault(_canonical(first), []).append(place)
+    return {name: places[0] for name, places in found.items() if len(places) == 1}
 
 
 def _missing(missing: list[tuple[str, str]], model_classes: Sequence[str]) -> str:

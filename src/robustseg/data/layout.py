@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 
 from robustseg.data.images import SUFFIXES
+from robustseg.data.refs import SCHEMES, Ref
 from robustseg.errors import UserError
 
-__all__ = ["find", "folder", "match", "safe_id", "splits"]
+__all__ = ["chosen_split", "find", "folder", "match", "safe_id", "splits"]
 
 
 def safe_id(name: str) -> str:
@@ -29,6 +30,14 @@ def folder(path: Path, ref: str, what: str = "folder") -> Path:
     there = next((p for p in path.parents if p.is_dir()), Path("."))
     inside = ", ".join(splits(there)[:8]) or "no folders"
     raise UserError(f"data {ref}: {what} {path} does not exist; {there} has: {inside}")
+
+
+def chosen_split(ref: Ref, present: list[str]) -> str:
+    """The split that ``ref`` names; UserError, listing those present, if it names none or one that is not there."""
+    if ref.split in present:
+        return ref.split
+    wrong = f"no split '{ref.split}'" if ref.split else f"needs a split, as in {SCHEMES[ref.scheme].example}"
+    raise UserError(f"data {ref.text}: {wrong} (present: {', '.join(present) or 'none'})")
 
 
 def splits(path: Path) -> list[str]:

@@ -35,7 +35,7 @@ def load_data(
     if twice is not None:
         raise UserError(f"data {ref}: two images have the id '{twice}'; rename one")
     if class_map is not None:
-        from robustseg.data.classes import relabel
+        from robustseg.data.class_map import relabel
 
         data = relabel(data, class_map)
     if resize is not None:

@@ -29,10 +29,13 @@ def components(labels: Tensor, things: Iterable[int], *, smallest: int = SMALLES
     out = np.zeros(values.shape, dtype=np.int32)
     count = 0
     for thing in things:
-        found, number = ndimage.label(values == thing, structure=np.ones((3, 3), dtype=int))
+        mask = values == thing
+        found = np.zeros(values.shape, dtype=np.int32)
+        ndimage.label(mask, structure=np.ones((3, 3), dtype=int), output=found)
+        number = int(found.max())
         sizes = np.bincount(found.ravel(), minlength=number + 1)
-        new = np.zeros(number + 1, dtype=np.int32)
         keep = np.flatnonzero(sizes[1:] >= smallest) + 1
+        new = np.zeros(number + 1, dtype=np.int32)
         new[keep] = count + 1 + np.arange(len(keep))
         out += new[found]
         count += len(keep)

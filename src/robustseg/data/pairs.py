@@ -42,9 +42,10 @@ class Pair:
 class PairDataSet:
     """Images with their truth, read when asked for; see :class:`robustseg.types.DataSet`.
 
-    ``code``: what label values mean. ``things``: names of the countable classes. ``stuff_below``: instance values under
-    it are no objects; ``parts``: region name -> value in the part files. ``size``: (H,W) that everything is resized to.
-    ``table``: class index -> new index or ignore, after a class map. ``limit``: how many images are shown.
+    ``code``: what label values mean. ``things``: names of the countable classes. Instance values under ``stuff_below``
+    and those in ``object_void`` are no objects. ``parts``: region name -> value in the part files. ``size``: the (H,W)
+    that everything is resized to. ``table``: class index -> new index or ignore, after a class map. ``limit``: how many
+    images are shown.
     Objects: instance files where the set has them, else connected components of each thing class.
     """
 
@@ -56,6 +57,7 @@ class PairDataSet:
     ignore: int = 255
     task: str = "semantic"
     stuff_below: int = 1
+    object_void: tuple[int, ...] = ()
     parts: Mapping[str, int] = field(default_factory=dict)
     size: tuple[int, int] | None = None
     table: tuple[int, ...] | None = None
@@ -72,9 +74,10 @@ class PairDataSet:
     def __getitem__(self, index: int) -> Sample:
         pair = self.pairs[: self.limit][index]
         image = read_image(pair.image)
-        labels = self._labels(pair, tuple(image.shape[1:]))
-        instances = self._instances(pair, tuple(image.shape[1:]), labels)
-        regions = self._regions(pair, tuple(image.shape[1:]))
+        size = (image.shape[1], image.shape[2])
+        labels = self._labels(pair, size)
+        instances = self._instances(pair, size, labels)
+        regions = self._regions(pair, size)
         if self.size is not None:
             image = resize.image(image, self.size)
             labels = None if labels is None else resize.nearest(labels, self.size)
@@ -98,6 +101,8 @@ class PairDataSet:
         if pair.instances is not None:
             values = _integers(pair, pair.instances, size, "instance file")
             values[values < self.stuff_below] = 0
+            for value in self.object_void:
+                values[values == value] = 0
             return torch.from_numpy(values)
         if labels is None or not self.things:
             return None
@@ -114,7 +119,8 @@ class PairDataSet:
 
         ``limit`` stays out, so that a longer run continues a shorter one; paths stay out, so that a copy is equal.
         """
-        how = f"{self.task}|{self.classes}|{self.things}|{self.ignore}|{self.stuff_below}|{sorted(self.parts.items())}"
+        parts = sorted(self.parts.items())
+        how = f"{self.task}|{self.classes}|{self.things}|{self.ignore}|{self.stuff_below}|{self.object_void}|{parts}"
         how += f"|{self.size}|{self.table}|{self.code.text if self.code else None}"
         void = self.code.void_mask if self.code else None
         return hashing.of_files(how, [*((p.id, p.files) for p in self.pairs), ("void", (void,) if void else ())])
