@@ -74,7 +74,9 @@ def adam(rate: float, beta1: float = 0.9, beta2: float = 0.999) -> Update:
         v = beta2 * state["v"] + (1 - beta2) * g * g
         top = torch.maximum(state["top"], v)
         root = (top / (1 - beta2 ** (k + 1))).sqrt().add(1e-8)
-        return bound.project(theta + rate * (m / (1 - beta1 ** (k + 1))) / root), {"m": m, "v": v, "top": top}
+        # an Adam step has length `rate` in every pixel; in an l2 ball the whole step shall have it
+        length = rate if bound.kind == "linf" else rate / theta[0].numel() ** 0.5
+        return bound.project(theta + length * (m / (1 - beta1 ** (k + 1))) / root), {"m": m, "v": v, "top": top}
 
     return Update("adam", init, step)
 
