@@ -1,0 +1,227 @@
+"""``report(DIR)``: one self-contained HTML page from what a run left in its folder. No torch, no network, no scripts but one."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from robustseg.errors import UserError
+from robustseg.report import text
+from robustseg.report.charts import (
+    Figure,
+    class_figure,
+    curve_figures,
+    gradient_figure,
+    size_figure,
+    strongest_eps,
+    styles,
+)
+from robustseg.report.load import Entry, Run, interval, load, number, numbers
+from robustseg.report.pictures import gallery
+from robustseg.report.specs import eps_value
+from robustseg.report.svg import swatch
+from robustseg.report.words import DEFINITIONS, TERMS, cautions, headline
+
+__all__ = ["environment", "html", "report", "write"]
+
+PROBLEMS_SHOWN = 100
+
+
+def report(folder: str | Path) -> Path:
+    """Writes ``folder/report.html`` from the run in ``folder`` and returns its path.
+
+    The page needs no network and nothing beside it. Raises UserError where files are missing or damaged.
+    """
+    run = load(folder)
+    return write(run.folder / "report.html", html(run))
+
+
+def html(run: Run) -> str:
+    """The page as text."""
+    entries, info = run.entries, {**run.info, **run.config}
+    kept = gallery(run)
+    figures: list[Figure | None] = [*curve_figures(run, "mIoU"), *curve_figures(run, "aAcc")]
+    return environment().get_template("report.html.j2").render(
+        run=run,
+        s=run.summary,
+        title=f"{run.summary.get('model', '?')} on {run.summary.get('data', '?')}",
+        sentence=headline(run),
+        cautions=cautions(run),
+        groups=list(groups(run)),
+        figures=[f for f in figures if f],
+        classes=class_figure(run),
+        heat=heat(run),
+        sizes=size_figure(run),
+        gradients=gradient_figure(run),
+        costs=costs(entries),
+        extras=extras(entries),
+        more=more(entries),
+        gallery=kept,
+        tabs=max((len(c.attacks) for c in kept.cards), default=0),
+        problems=problems(run),
+        definitions=definitions(run.summary),
+        settings=list(flat(info)),
+        commands=commands(run),
+        clean_ci=lambda name: interval(run.summary["clean"], name),
+        ci_of=interval,
+    )  # fmt: skip
+
+
+@cache
+def environment() -> Any:
+    """Templates with escaping on: ids, class names and errors come from files that anybody may have written."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    made = Environment(
+        loader=PackageLoader("robustseg.report", "assets"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters.update(
+        percent=text.percent, span=text.span, thousands=text.thousands, seconds=text.seconds, number=number
+    )
+    script = asset("slider.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    made.globals.update(swatch=swatch, style=asset("style.css"), script=script, script_hash=f"sha256-{digest}")
+    return made
+
+
+def asset(name: str) -> Any:
+    """A file of the folder ``assets`` as trusted text."""
+    from markupsafe import Markup
+
+    return Markup((files("robustseg.report") / "assets" / name).read_text(encoding="utf-8"))
+
+
+def write(path: Path, content: str) -> Path:
+    """Writes beside and renames, so that a reader never sees half a page."""
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(content, encoding="utf-8")
+        part.replace(path)
+    except OSError as problem:
+        raise UserError(f"cannot write {path} ({problem.strerror}); free space or choose another folder") from None
+    return path
+
+
+@dataclass(frozen=True)
+class Group:
+    """The attacks in one ball, strongest first, noise last; ``worst`` is the worst case over them where it was computed."""
+
+    ball: str
+    entries: Sequence[Entry]
+    worst: Mapping[str, Any] | None
+
+
+def groups(run: Run) -> Iterator[Group]:
+    """Blocks of the attack table: one norm after the other, largest ε first, attacks without a ball at the end."""
+    by_eps = run.summary.get("worst_case_by_eps") or {}
+    norms = list(dict.fromkeys(e.spec.norm for e in run.entries))
+    balls = {e.spec.ball: e.spec for e in run.entries}
+
+    def place(ball: str) -> tuple[bool, int, float]:
+        spec = balls[ball]
+        return (spec.eps is None, norms.index(spec.norm), -(spec.eps or 0.0))
+
+    def order(e: Entry) -> tuple[bool, float]:
+        value = e.get("mIoU")
+        return (e.spec.noise, 2.0 if value is None else value)
+
+    for ball in sorted(balls, key=place):
+        mine = [e for e in run.entries if e.spec.ball == ball]
+        yield Group(ball, sorted(mine, key=order), by_eps.get(ball))
+
+
+def heat(run: Run) -> tuple[list[tuple[str, str]], list[tuple[str, float, list[float | None]]]]:
+    """Columns (label, spec) and rows (class, clean IoU, IoU under each attack at its largest ε)."""
+    clean = {k: v for k, v in numbers(run.summary["clean"].get("IoU")).items() if v is not None}
+    style, best = styles(run.entries), strongest_eps(run.entries)
+    shown = {f: e for f, e in best.items() if e.table("IoU")}
+    tables = [e.table("IoU") for e in shown.values()]
+    columns = [(style[f].label, e.spec.text) for f, e in shown.items()]
+    return columns, [(name, value, [t.get(name) for t in tables]) for name, value in clean.items()]
+
+
+def costs(entries: Sequence[Entry]) -> list[tuple[Entry, float]]:
+    """Attacks with their time as a share of the slowest, for the bar beside the number."""
+    slowest = max((e.get("seconds_per_image") or 0.0 for e in entries), default=0.0)
+    return [(e, (e.get("seconds_per_image") or 0.0) / slowest if slowest else 0.0) for e in entries]
+
+
+def extras(entries: Sequence[Entry]) -> tuple[list[str], list[tuple[Entry, dict[str, float | None]]]]:
+    """Names and values of the scores that only some attacks have (share hidden, kept, off target)."""
+    rows = [(e, e.table("extra")) for e in entries if e.table("extra")]
+    return list(dict.fromkeys(n for _, t in rows for n in t)), rows
+
+
+def more(entries: Sequence[Entry]) -> tuple[list[str], list[tuple[Entry, list[float | None]]]]:
+    """Scores that not everybody needs, and the largest norms that the referee measured."""
+    names = ["mAcc", "relative_drop", "APSR", "solved"]
+    shown = [n for n in names if any(e.get(n) is not None for e in entries)]
+    norms = [n for n in ("linf", "l2", "l0") if any(e.table("norms").get(n) is not None for e in entries)]
+    rows = [(e, [*(e.get(n) for n in shown), *(e.table("norms").get(n) for n in norms)]) for e in entries]
+    return [*shown, *(f"largest {n}" for n in norms)], rows
+
+
+def problems(run: Run) -> dict[str, Any]:
+    """Rows that have no score because something went wrong, the first of them with their text."""
+    found = [
+        (spec or "clean", row.image, row.status, row.error or "")
+        for spec, rows in run.rows.items()
+        for row in rows
+        if row.status in ("failed", "violation")
+    ]
+    return {"rows": found[:PROBLEMS_SHOWN], "more": max(0, len(found) - PROBLEMS_SHOWN)}
+
+
+def definitions(summary: Mapping[str, Any]) -> list[tuple[str, list[Any]]]:
+    """Every term with what the evaluation itself says it computed, then what helps to read it."""
+    own = summary.get("definitions")
+    found: dict[str, list[Any]] = {}
+    for name, meaning in own.items() if isinstance(own, Mapping) else ():
+        found.setdefault(str(name), []).append(str(meaning))
+    for name, meaning in DEFINITIONS.items():
+        found.setdefault(name, []).append(meaning)
+    return [(TERMS.get(name, name), meanings) for name, meanings in found.items()]
+
+
+def flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Nested settings as lines ``a.b: value``; long lists are counted, not printed."""
+    for name, value in table.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            yield from flat(value, key + ".")
+        elif isinstance(value, list) and len(value) > 24:
+            yield key, f"{', '.join(map(str, value[:24]))} … ({len(value)} in all)"
+        elif isinstance(value, list):
+            yield key, ", ".join(map(str, value))
+        else:
+            yield key, "–" if value is None else str(value)
+
+
+def commands(run: Run) -> list[tuple[str, str]]:
+    """Command lines to make the run again, to see one image again, and to draw this page again."""
+    import shlex
+
+    config = {**run.info, **run.config}
+    made: list[tuple[str, str]] = []
+    argv = config.get("argv") or config.get("command")
+    if isinstance(argv, list):
+        made.append(("Run again (continues where rows are missing)", shlex.join(map(str, argv))))
+    elif isinstance(argv, str):
+        made.append(("Run again (continues where rows are missing)", argv))
+    worst = next((i for i in run.pictures.get("images", []) if i.get("attacks")), None)
+    if worst:
+        line = ["robustseg", "replay", str(run.folder), str(worst.get("id")), str(worst["attacks"][0].get("spec"))]
+        made.append(("Make one adversarial image again and check it against its row", shlex.join(line)))
+    made.append(("Draw this page again", shlex.join(["robustseg", "report", str(run.folder)])))
+    return made

@@ -1,0 +1,144 @@
+"""The sentences of the page: the headline, what to distrust, and what each number means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from robustseg.report.load import Entry, Run, interval, number
+from robustseg.report.text import count, percent, span
+
+__all__ = ["DEFINITIONS", "TERMS", "cautions", "headline", "largest", "strongest", "worst_ci"]
+
+
+def strongest(entries: Sequence[Entry]) -> Entry | None:
+    """The attack that leaves the lowest mIoU (noise is no attack)."""
+    scored = [e for e in entries if e.get("mIoU") is not None and not e.spec.noise]
+    return min(scored, key=lambda e: e.get("mIoU") or 0.0, default=None)
+
+
+def largest(entries: Sequence[Entry]) -> Entry | None:
+    """The noise baseline at the largest ε."""
+    return max((e for e in entries if e.spec.noise), key=lambda e: e.spec.eps or 0.0, default=None)
+
+
+def worst_ci(run: Run, metric: str) -> tuple[float, float] | None:
+    """The interval of the worst case, where the evaluation gives one."""
+    worst = run.summary.get("worst_case")
+    return interval(worst, metric) if isinstance(worst, dict) else None
+
+
+def headline(run: Run) -> str:
+    """One sentence that says what happened, with its interval and what it is worth."""
+    s = run.summary
+    clean, worst = number(s["clean"].get("mIoU")), s.get("worst_case") or {}
+    attack, noise = strongest(run.entries), largest(run.entries)
+    start = f"Left alone, the model reaches {percent(clean)} % mIoU on {count(int(s.get('images') or 0), 'image')}"
+    if attack is None:
+        return start + "; no attack has been scored yet."
+    size = f" at ε = {attack.spec.eps_text}" if attack.spec.eps_text else ""
+    pair = attack.ci("mIoU")
+    sure = f" (95 % interval {span(pair)} %)" if pair else ""
+    text = f"{start}; the strongest single attack, {attack.spec.name}{size}, leaves {percent(attack.get('mIoU'))} %{sure}"
+    low = number(worst.get("mIoU"))
+    if low is not None:
+        pair = worst_ci(run, "mIoU")
+        sure = f" ({span(pair)} %)" if pair else ""
+        text += f", and the worst of all attacks for each image {percent(low)} %{sure}"
+    if noise is not None and noise.get("mIoU") is not None:
+        text += f". Random noise of that size leaves {percent(noise.get('mIoU'))} %"
+    return text + "."
+
+
+def cautions(run: Run) -> list[str]:
+    """What a careful reader should know before quoting a number; each line follows from this run's own data."""
+    s, entries, found = run.summary, run.entries, []
+    images = int(s.get("images") or 0)
+    if images < 100:
+        found.append(
+            f"Only {count(images, 'image')}: intervals are wide, and differences smaller than them mean nothing."
+        )
+    bad = sum(e.count("failed") + e.count("violations") for e in entries)
+    if bad:
+        found.append(
+            f"{count(bad, 'image')} failed or broke the rules of an attack and do not enter its score: see the problems below."
+        )
+    attacks = [e for e in entries if not e.spec.noise]
+    found += weak(attacks, [e for e in entries if e.spec.noise]) + rising(attacks)
+    if attacks and all((e.get("backwards") or 2) <= 1 for e in attacks):
+        found.append("Only single-step attacks were run; they miss what a few more steps find.")
+    configs = [c for c in run.configs.values() if c.get("kind") == "attack"]
+    if configs and not any(c.get("eight_bit") for c in configs):
+        found.append(
+            "Adversarial images are floating point; stored as ordinary 8-bit pictures they may lose part of their effect."
+        )
+    if any(c.get("reference") == "pred" for c in configs):
+        found.append("Some attacks aim at the clean prediction, not at the ground truth; scores are against the truth.")
+    found.append(
+        "“Worst case” is the worst of the attacks in this table: an upper bound of robustness. A stronger or adaptive attack may go lower."
+    )
+    return found
+
+
+def weak(attacks: Sequence[Entry], noises: Sequence[Entry]) -> list[str]:
+    """Attacks that do no more than noise of the same size."""
+    quiet = {n.spec.eps: n for n in noises}
+    idle = []
+    for e in attacks:
+        noise, score = quiet.get(e.spec.eps), e.get("mIoU")
+        if noise is None or score is None or e.table("extra"):
+            continue
+        pair = noise.ci("mIoU")
+        low = pair[0] if pair else noise.get("mIoU")
+        if low is not None and score >= low:
+            idle.append(e.spec.text)
+    if not idle:
+        return []
+    return [
+        f"{', '.join(idle)}: no worse than random noise of the same size. Check that gradients reach the input (`robustseg doctor`)."
+    ]
+
+
+def rising(attacks: Sequence[Entry]) -> list[str]:
+    """Families whose score rises with ε beyond the interval: such an attack has not converged."""
+    found = []
+    for family in dict.fromkeys(e.spec.family for e in attacks):
+        mine = sorted((e for e in attacks if e.spec.family == family and e.spec.eps), key=lambda e: e.spec.eps or 0)
+        for small, big in zip(mine, mine[1:], strict=False):
+            a, b = small.get("mIoU"), big.get("mIoU")
+            top = small.ci("mIoU")
+            if a is not None and b is not None and b > (top[1] if top else a):
+                found.append(
+                    f"{family}: mIoU rises from ε = {small.spec.eps_text} to {big.spec.eps_text}. A larger ball holds the smaller "
+                    "one, so the attack has not converged (too few steps, or masked gradients)."
+                )
+                break
+    return found
+
+
+TERMS = {"eps": "ε", "ci95": "95 % interval", "worst_case": "worst case", "relative_drop": "relative drop", "recall": "recall by size"}
+
+DEFINITIONS: dict[str, Markup] = {
+    "aAcc": Markup("<i>Σ right / Σ valid</i>; ignored pixels never count."),
+    "mIoU": Markup(
+        "<i>IoU<sub>c</sub> = Σ<sub>i</sub> inter<sub>ic</sub> / Σ<sub>i</sub> (pred<sub>ic</sub> + truth<sub>ic</sub> − "
+        "inter<sub>ic</sub>)</i> over images <i>i</i>, then the mean over classes <i>c</i>."
+    ),
+    "NmIoU": Markup("Each image weighs the same, so that rare classes and small scenes weigh more than in mIoU."),
+    "ASR": Markup("<i>Σ flipped / Σ clean-right</i>. What was wrong from the start is no success."),
+    "recall": Markup("<i>mean over objects of hit pixels / object pixels</i>."),
+    "worst_case": Markup(
+        "An attacker who knows all attacks of the table and may choose for every image. Never above the strongest single attack."
+    ),
+    "ci95": Markup("It speaks of other images, not of other attacks: it does not say how much lower a better attack would go."),
+    "gradients": Markup(
+        "Forward and backward passes per image: planned, and really spent (a solved image may stop early). “Equal gradients” means "
+        "equal plan."
+    ),
+    "problems": Markup(
+        "A referee checks every adversarial image again (ball, pixel range, mask, finite). One that breaks a rule is a "
+        "<i>violation</i>, never a score; <i>failed</i>: the attack raised an error; <i>n/a</i>: nothing to attack on that image."
+    ),
+    "eps": Markup("8/255 means eight grey levels of an 8-bit picture."),
+}
