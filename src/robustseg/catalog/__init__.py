@@ -30,7 +30,8 @@ def attack(spec: str | Attack | Callable[..., Any], *, eps: str | None = None, *
     if isinstance(spec, Attack):
         return _make(spec.entry, {**spec.given, **extra}, spec.paper, spec.function, spec.code, spec.artefact)
     if callable(spec):
-        return _make(ENTRIES["pgd"], extra, False, spec, _source_hash(spec))
+        named = {"objective": getattr(spec, "__name__", type(spec).__name__), **extra}
+        return _make(ENTRIES["pgd"], named, False, spec, _source_hash(spec))
     name, given = parse(spec)
     twice = sorted(given.keys() & extra.keys())
     if twice:
