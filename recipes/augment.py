@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -35,14 +36,22 @@ def scale_crop(
     stretch: float,
     ignore: int,
     generator: Generator,
+    around: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """A random window of `(3,H,W)` uint8 resized to `crop`; labels by nearest neighbour; half of them mirrored."""
+    """A random window of `(3,H,W)` uint8 resized to `crop`; labels by nearest neighbour; half of them mirrored.
+
+    `around`: a class; the window then holds one of its pixels, at a random place (where the class occurs).
+    """
     factor = math.exp(uniform(generator, math.log(zoom[0]), math.log(zoom[1])))
     aspect = math.exp(uniform(generator, -stretch, stretch))
     height, width = round(crop[0] / factor), round(crop[1] / factor * aspect)
     spare_y, spare_x = label.shape[0] - height, label.shape[1] - width
-    top = round(uniform(generator, min(0, spare_y), max(0, spare_y)))
-    left = round(uniform(generator, min(0, spare_x), max(0, spare_x)))
+    rows, columns = sorted((0, spare_y)), sorted((0, spare_x))
+    if around is not None and len(places := (label == around).nonzero()):
+        y, x = places[int(uniform(generator, 0, len(places)))].tolist()
+        rows = [min(max(v, y - height + 1), y) for v in rows]
+        columns = [min(max(v, x - width + 1), x) for v in columns]
+    top, left = round(uniform(generator, *rows)), round(uniform(generator, *columns))
     image, label = window(image, label, top, left, height, width, ignore)
     image = F.interpolate(image[None], crop, mode="bilinear", antialias=True)[0]
     label = F.interpolate(label[None, None], crop, mode="nearest-exact")[0, 0]
@@ -64,6 +73,12 @@ def colour_jitter(images: Tensor, strength: float, generator: Generator) -> Tens
     return (grey + (images - grey) * factors(1, strength)).clamp(0, 1)
 
 
+def occurrence(labels: Tensor, classes: int) -> list[Tensor]:
+    """For every class that occurs, as `(class, image indices)` rows: where it can be found."""
+    seen = torch.stack([torch.bincount(label.flatten().int(), minlength=256)[:classes] > 0 for label in labels])
+    return [torch.cat([torch.tensor([c]), seen[:, c].nonzero()[:, 0]]) for c in range(classes) if seen[:, c].any()]
+
+
 def make_batch(
     images: Tensor,
     labels: Tensor,
@@ -75,8 +90,20 @@ def make_batch(
     jitter: float,
     ignore: int,
     generator: Generator,
+    places: Sequence[Tensor] = (),
+    aware: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
-    """Augmented batch: float images `(B,3,h,w)` in [0,1] and int64 labels `(B,h,w)`."""
-    pairs = [scale_crop(images[i], labels[i], crop, zoom, stretch, ignore, generator) for i in indices]
+    """Augmented batch: float images `(B,3,h,w)` in [0,1] and int64 labels `(B,h,w)`.
+
+    With probability `aware` an index is replaced: a class is drawn (all alike, so rare ones are seen as often), then
+    one of its images in `places` (see `occurrence`), and the window holds a pixel of it.
+    """
+    pairs = []
+    for i in indices:
+        around = None
+        if aware and uniform(generator, 0, 1) < aware:
+            row = places[int(uniform(generator, 0, len(places)))]
+            around, i = int(row[0]), int(row[1 + int(uniform(generator, 0, len(row) - 1))])
+        pairs.append(scale_crop(images[i], labels[i], crop, zoom, stretch, ignore, generator, around))
     pixels = torch.stack([p for p, _ in pairs]).float() / 255
     return colour_jitter(pixels, jitter, generator), torch.stack([t for _, t in pairs]).long()

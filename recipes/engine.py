@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from recipes.augment import make_batch
+from recipes.augment import make_batch, occurrence
 from recipes.losses import class_weights, loss
 from recipes.networks import build, logits
 from recipes.recipes import Recipe
@@ -109,6 +109,7 @@ def train(
         step, spent = state["step"], state["cpu_s"]
         cut_curve(folder / "curve.jsonl", step)
     weights = class_weights(labels, len(recipe.classes), recipe.balance, recipe.heaviest)
+    places = occurrence(labels, len(recipe.classes))
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (recipe.mean, recipe.std))
     cpu0, wall0, saved = time.process_time() - spent, time.monotonic(), time.monotonic()
     end = recipe.steps if stop_at is None else min(stop_at, recipe.steps)
@@ -129,7 +130,8 @@ def train(
         torch.manual_seed(seed)  # dropout
         pixels, target = make_batch(
             images, labels, draw_indices(recipe, step, len(images)), crop=stage.crop, zoom=stage.zoom,
-            stretch=recipe.stretch, jitter=recipe.jitter, ignore=recipe.ignore, generator=generator,
+            stretch=recipe.stretch, jitter=recipe.jitter, ignore=recipe.ignore, generator=generator, places=places,
+            aware=recipe.aware,
         )  # fmt: skip
         pixels = ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
         rate = learning_rate(recipe, step)

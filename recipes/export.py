@@ -17,6 +17,8 @@ def export(network: nn.Module, recipe: Recipe, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     half = copy.deepcopy(network).to(memory_format=torch.contiguous_format).half().eval()
     half.save_pretrained(folder)
+    for file in folder.iterdir():
+        file.chmod(0o644)  # safetensors writes files that only their owner may read
     describe(network, recipe, folder, {})
 
 

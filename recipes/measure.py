@@ -1,40 +1,48 @@
-"""Clean scores over a whole data set: intersection and union summed over images, then averaged over classes."""
+"""Clean scores by the same path as every robustness score: the library's models, prediction, statistics, scoring."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recipes.networks import logits
+from recipes.networks import pick
 from recipes.recipes import Recipe
+from robustseg.models import load_model, wrap
+from robustseg.tasks.scoring import score
+from robustseg.tasks.semantic import predict, statistics
+from robustseg.types import Model
 
 
-def predict(network: nn.Module, recipe: Recipe, images: Tensor) -> Tensor:
-    """Labels `(B,H,W)` of uint8 images; padded below and right with the mean colour to the network's multiple."""
-    H, W = images.shape[-2:]
-    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (recipe.mean, recipe.std))
-    pixels = F.pad((images.float() / 255 - mean) / std, (0, -W % recipe.multiple, 0, -H % recipe.multiple))
-    scores = logits(network, pixels).float()
-    scores = F.interpolate(scores, pixels.shape[-2:], mode="bilinear", align_corners=False)
-    return scores[..., :H, :W].argmax(1)
+def in_training(network: nn.Module, recipe: Recipe) -> Model:
+    """A network as the zoo will present it: normalisation and padding of the recipe. Puts it in eval mode."""
+    return wrap(
+        network,
+        classes=recipe.classes,
+        mean=recipe.mean,
+        std=recipe.std,
+        multiple=recipe.multiple,
+        output=pick,
+        name=recipe.name,
+    )
+
+
+def exported(recipe: Recipe, folder: Path) -> Model:
+    """The model that users get from an exported folder."""
+    return load_model(f"{recipe.library}:{folder}")
 
 
 @torch.inference_mode()
 def measure(
-    network: nn.Module, recipe: Recipe, images: Tensor, labels: Tensor, *, bfloat16: bool = False, batch: int = 4
+    model: Model, images: Tensor, labels: Tensor, *, ignore: int = 255, bfloat16: bool = False, batch: int = 4
 ) -> dict:
-    """aAcc, mIoU over the classes present in truth or prediction, and IoU per class (None where absent)."""
-    network.eval()
-    C = len(recipe.classes)
-    confusion = torch.zeros(C, C, dtype=torch.int64)
+    """aAcc, mIoU over the data set and IoU per class (None: absent); uint8 images `(N,3,H,W)`, labels `(N,H,W)`."""
+    classes, rows = model.spec.classes, []
     for i in range(0, len(images), batch):
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-            prediction = predict(network, recipe, images[i : i + batch])
         truth = labels[i : i + batch].long()
-        known = truth != recipe.ignore
-        confusion += torch.bincount(truth[known] * C + prediction[known], minlength=C * C).view(C, C)
-    hit, union = confusion.diag(), confusion.sum(0) + confusion.sum(1) - confusion.diag()
-    iou = {n: (h / u).item() if u else None for n, h, u in zip(recipe.classes, hit, union, strict=True)}
-    values = [v for v in iou.values() if v is not None]
-    return {"aAcc": (hit.sum() / confusion.sum()).item(), "mIoU": sum(values) / len(values), "IoU": iou}
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            output = model(images[i : i + batch].float() / 255)
+        prediction = predict(output, tuple(truth.shape[-2:]))
+        rows += statistics(prediction, truth, classes=len(classes), ignore=ignore)
+    return score(rows, classes)

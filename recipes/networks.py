@@ -25,7 +25,11 @@ def build(recipe: Recipe) -> nn.Module:
     return SegformerForSemanticSegmentation(config)
 
 
+def pick(output: object) -> Tensor:
+    """The class scores in whatever a network returns."""
+    return output if isinstance(output, Tensor) else output.logits
+
+
 def logits(network: nn.Module, pixels: Tensor) -> Tensor:
     """Raw class scores `(B,C,h,w)` of normalised pixels, at the network's own resolution."""
-    output = network(pixels)
-    return output if isinstance(output, Tensor) else output.logits
+    return pick(network(pixels))

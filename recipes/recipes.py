@@ -48,6 +48,7 @@ class Recipe:
     balance: float = 0.5  # class weight = (median frequency / frequency) ** balance
     heaviest: float = 4.0  # no class weighs more
     dice: float = 1.0  # weight of the soft Dice term
+    aware: float = 0.0  # share of crops placed on a class drawn uniformly, so that rare ones are seen
     jitter: float = 0.3
     stretch: float = 0.15
     seed: int = 0
@@ -84,7 +85,7 @@ _CAMVID = {
     "data": "camvid", "classes": CAMVID, "size": (360, 480),
     "licence": "CC BY-NC 4.0 (trained on CamVid: non-commercial, research use)",
 }  # fmt: skip
-_STREET = {"data": "street", "classes": STREET, "size": (256, 512), "licence": "Apache-2.0"}
+_STREET = {"aware": 0.5, "data": "street", "classes": STREET, "size": (256, 512), "licence": "Apache-2.0"}
 
 CAMVID_DEEPLAB = Recipe(
     name="camvid-deeplab",
@@ -95,7 +96,7 @@ CAMVID_DEEPLAB = Recipe(
         ("encoder_output_stride", 16),
         ("decoder_channels", 64),
     ),
-    stages=(Stage(3200, (192, 256), 8, (0.4, 1.0)), Stage(700, (352, 480), 8, (0.7, 1.6))),
+    stages=(Stage(3200, (192, 256), 8, (0.4, 1.0)), Stage(1500, (272, 368), 8, (0.6, 1.5))),
     folder="weights-nc/camvid-deeplab",
     multiple=16,
     **_CAMVID,
@@ -104,8 +105,9 @@ CAMVID_SEGFORMER = Recipe(
     name="camvid-segformer",
     library="hf",
     network=_segformer(32, 64, 160, 256),
-    stages=(Stage(3400, (192, 256), 8, (0.4, 1.0)), Stage(700, (352, 480), 8, (0.7, 1.6))),
+    stages=(Stage(2600, (192, 256), 8, (0.4, 1.0)), Stage(1500, (272, 368), 8, (0.6, 1.5))),
     folder="weights-nc/camvid-segformer",
+    aware=0.5,
     lr=1e-3,
     **_CAMVID,
 )
@@ -117,7 +119,7 @@ STREET_UNET = Recipe(
         ("encoder_name", "tu-regnetx_002"),
         ("decoder_channels", (128, 64, 48, 32, 16)),
     ),
-    stages=(Stage(2600, (128, 256), 8, (0.4, 1.0)), Stage(900, (256, 512), 8, (0.8, 1.6))),
+    stages=(Stage(2400, (128, 256), 8, (0.5, 1.25)), Stage(1400, (192, 384), 8, (0.7, 1.5))),
     folder="src/robustseg/zoo/street-unet",
     multiple=32,
     **_STREET,
@@ -126,7 +128,7 @@ STREET_SEGFORMER = Recipe(
     name="street-segformer",
     library="hf",
     network=_segformer(32, 64, 128, 192),
-    stages=(Stage(2600, (128, 256), 8, (0.4, 1.0)), Stage(900, (256, 512), 8, (0.8, 1.6))),
+    stages=(Stage(2400, (128, 256), 8, (0.5, 1.25)), Stage(1400, (192, 384), 8, (0.7, 1.5))),
     folder="src/robustseg/zoo/street-segformer",
     lr=1e-3,
     **_STREET,

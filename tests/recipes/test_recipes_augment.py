@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from recipes.augment import GREY, colour_jitter, make_batch, scale_crop, window
+from recipes.augment import GREY, colour_jitter, make_batch, occurrence, scale_crop, window
 
 
 def seeded(seed=0):
@@ -69,3 +69,28 @@ def test_a_batch_is_a_function_of_its_generator():
     assert torch.equal(one[0], two[0])
     assert torch.equal(one[1], two[1])
     assert not torch.equal(one[0], other[0])
+
+
+@pytest.mark.parametrize("zoom", [0.5, 1.0, 2.0])
+def test_a_window_around_a_class_holds_it(zoom):
+    image, label = picture()
+    label[20, 30] = 99
+    for seed in range(8):
+        # without stretch and at zoom >= 1 nearest neighbour keeps every pixel
+        _, out = scale_crop(image, label, (16, 16), (zoom, zoom), 0, 255, seeded(seed), around=99)
+        assert zoom < 1 or (out == 99).any()
+        assert (out != 255).any()
+
+
+def test_rare_classes_are_drawn_as_often_as_frequent_ones():
+    images = torch.zeros(5, 3, 16, 16, dtype=torch.uint8)
+    labels = torch.zeros(5, 16, 16, dtype=torch.uint8)
+    labels[3, 4, 4] = 2
+    places = occurrence(labels, 4)
+    assert [row.tolist() for row in places] == [[0, 0, 1, 2, 3, 4], [2, 3]]
+    how = {"crop": (8, 8), "zoom": (1, 1), "stretch": 0, "jitter": 0, "ignore": 255, "places": places}
+    _, target = make_batch(images, labels, [0] * 200, **how, aware=1.0, generator=seeded())
+    share = (target == 2).flatten(1).any(1).float().mean()
+    assert 0.4 < share < 0.65
+    _, target = make_batch(images, labels, [0] * 200, **how, aware=0.0, generator=seeded())
+    assert not (target == 2).any()

@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 from recipes.engine import draw_indices, learning_rate, train
-from recipes.measure import measure
+from recipes.measure import in_training, measure
 from recipes.networks import build
 
 
@@ -20,10 +20,10 @@ def test_twenty_steps_lower_the_loss(hf_recipe, scenes, tmp_path):
     assert step == hf_recipe.steps == 20
     logged = [json.loads(line) for line in (tmp_path / "curve.jsonl").read_text().splitlines()]
     assert logged == rows
-    before = measure(build(hf_recipe), hf_recipe, *scenes)
+    before = measure(in_training(build(hf_recipe), hf_recipe), *scenes)
     trained = build(hf_recipe)
     trained.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True)["network"])
-    after = measure(trained, hf_recipe, *scenes)
+    after = measure(in_training(trained, hf_recipe), *scenes)
     assert after["aAcc"] > max(0.8, before["aAcc"])
 
 

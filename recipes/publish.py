@@ -1,0 +1,57 @@
+"""From a trained network to a folder of the zoo: weights, facts, measured scores, card, curve."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from recipes.card import card
+from recipes.data import read
+from recipes.export import describe, export
+from recipes.measure import exported, measure
+from recipes.plot import plot_curve, read_curve
+from recipes.recipes import Recipe
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def publish(recipe: Recipe, network: nn.Module, step: int, *, root: Path, log: Path, out: Path | None) -> dict:
+    """Export to the zoo (or `out`), measure what was exported, write robustseg.json, card and curve; the scores."""
+    folder = out or ROOT / recipe.folder
+    curve = folder / "curve.jsonl" if out else ROOT / "recipes" / "curves" / f"{recipe.name}.jsonl"
+    export(network, recipe, folder)
+    ref = f"camvid:{root}:test" if recipe.data == "camvid" else "street:val"
+    images, labels = read(ref)
+    describe(network, recipe, folder, {})
+    scores = measure(exported(recipe, folder), images, labels)
+    command = f"python recipes/train.py {recipe.name}"
+    clean = {"aAcc": round(scores["aAcc"], 4), "mIoU": round(scores["mIoU"], 4), "measured": f"{command} (last line)"}
+    describe(network, recipe, folder, clean)
+    curve.parent.mkdir(parents=True, exist_ok=True)
+    curve.write_text(log.read_text())
+    rows = read_curve(log)
+    plot_curve(rows, recipe.name, curve.with_suffix(".png"))
+    facts = {
+        "data": "camvid:PATH:test" if recipe.data == "camvid" else ref,
+        "images": len(images),
+        "steps": step,
+        "cpu_minutes": rows[-1]["cpu_s"] / 60,
+        "hardware": hardware(),
+        "versions": f"torch {torch.__version__.split('+')[0]}",
+        "command": command,
+    }
+    parameters = sum(p.numel() for p in network.parameters())
+    (folder / "README.md").write_text(card(recipe, clean, scores["IoU"], parameters, facts))
+    return scores
+
+
+def hardware() -> str:
+    """The processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name")) + " CPU"
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
