@@ -19,7 +19,10 @@ from robustseg.errors import UserError
 
 __all__ = ["read"]
 
-KEYS = ("classes", "ignore", "values", "things", "reduce_zero_label", "bits", "void_mask")
+KEYS = {
+    "classes": list, "ignore": (int, list), "values": list, "things": list, "reduce_zero_label": bool, "bits": int,
+    "void_mask": str,
+}  # fmt: skip
 SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "testing", "fit"}
 
 
@@ -100,9 +103,12 @@ def _from_json(path: Path) -> dict[str, Any]:
     about = {"classes": about} if isinstance(about, list) else about
     if not isinstance(about, dict) or not isinstance(about.get("classes"), list):
         raise UserError(f'{path}: needs {{"classes": ["name of index 0", ...]}}')
-    strange = sorted(set(about) - set(KEYS))
-    if strange:
-        raise UserError(f"{path}: unknown key '{strange[0]}'; the keys are {', '.join(KEYS)}")
+    for name, value in about.items():
+        if name not in KEYS:
+            raise UserError(f"{path}: unknown key '{name}'; the keys are {', '.join(KEYS)}")
+        if not isinstance(value, KEYS[name]):
+            kinds = KEYS[name] if isinstance(KEYS[name], tuple) else (KEYS[name],)
+            raise UserError(f'{path}: "{name}" must be a {" or ".join(kind.__name__ for kind in kinds)}')
     return about
 
 

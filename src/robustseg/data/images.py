@@ -75,13 +75,12 @@ def _is_wide_colour(path: Path, picture: Image) -> bool:
 def _wide_colour(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """High and low bytes ``(H,W,3)`` of a 16-bit colour PNG: the same bytes unpacked in either order."""
     import numpy as np
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     planes = []
     for order in ("16B", "16L"):  # big-endian unpacking keeps the high byte, little-endian the low one
         with Image.open(path, formats=("PNG",)) as picture:
-            if picture.getexif().get(0x0112, 1) != 1:
-                raise UserError(f"{path}: 16-bit colour image with an EXIF rotation; rotate the pixels first")
             picture.tile = [tile._replace(args=f"{picture.mode};{order}") for tile in picture.tile]
+            ImageOps.exif_transpose(picture, in_place=True)
             planes.append(np.asarray(picture)[..., :3])
     return planes[0], planes[1]

@@ -132,6 +132,11 @@ def read_mask(path: Path) -> np.ndarray:
 
 def same_size(first: Path, first_shape: tuple[int, ...], second: Path, second_shape: tuple[int, ...]) -> None:
     """Raise UserError naming both files unless their (H,W) agree."""
-    if tuple(first_shape) != tuple(second_shape):
-        one, two = ("x".join(str(n) for n in shape) for shape in (first_shape, second_shape))
-        raise UserError(f"size mismatch (HxW): {first} is {one}, but {second} is {two}; they must be equal")
+    if tuple(first_shape) == tuple(second_shape):
+        return
+    one, two = ("x".join(str(n) for n in shape) for shape in (first_shape, second_shape))
+    turned = tuple(first_shape) == tuple(second_shape[::-1])
+    hint = (
+        "; images are turned by their EXIF tag, labels never: turn the label file or remove the tag" if turned else ""
+    )
+    raise UserError(f"size mismatch (HxW): {first} is {one}, but {second} is {two}; they must be equal{hint}")

@@ -47,15 +47,17 @@ def load_data(
 def fit_ref(ref: str) -> str | None:
     """The data an attack may fit on when ``ref`` is scored: the set's training split if it is there, else None."""
     parsed = refs.parse(ref)
-    split = refs.SCHEMES[parsed.scheme].fit_split
-    if parsed.split == split or (parsed.path is not None and parsed.split is None):
+    splits = refs.SCHEMES[parsed.scheme].fit_splits
+    if parsed.split is None or parsed.split in splits:
         return None
-    other = parsed.at(split)
-    try:
-        load_data(other)
-    except UserError:
-        return None
-    return other
+    for split in splits:
+        other = parsed.at(split)
+        try:
+            load_data(other)
+        except UserError:
+            continue
+        return other
+    return None
 
 
 def _first_double(names: list[str]) -> str | None:

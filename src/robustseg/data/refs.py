@@ -14,28 +14,40 @@ __all__ = ["SCHEMES", "Ref", "Scheme", "list_refs", "parse"]
 
 @dataclass(frozen=True)
 class Scheme:
-    """One kind of data set: its reader module, an example, what it is, and the split that attacks may fit on."""
+    """One kind of data set: its reader module, an example, what it is, and the splits that attacks may fit on."""
 
     name: str
     module: str
     example: str
     summary: str
-    fit_split: str
+    fit_splits: tuple[str, ...]
 
 
 SCHEMES: dict[str, Scheme] = {
     s.name: s
     for s in (
-        Scheme("street", "street", "street:val", "procedural street scenes: bundled, or a rendered folder", "fit"),
-        Scheme("camvid", "camvid", "camvid:PATH:test", "CamVid, 11 classes (SegNet layout)", "train"),
-        Scheme("cityscapes", "cityscapes", "cityscapes:PATH:val", "Cityscapes, 19 classes", "train"),
-        Scheme("ade20k", "ade20k", "ade20k:PATH:validation", "ADE20K scene parsing, 150 classes", "training"),
-        Scheme("voc", "voc", "voc:PATH:val", "Pascal VOC segmentation, 21 classes", "train"),
-        Scheme("folder", "folder", "folder:PATH", "images/ + label PNGs in labels/ + classes.txt or .json", "train"),
+        Scheme(
+            "street",
+            "street",
+            "street:val",
+            "procedural street scenes: bundled, or a rendered folder",
+            ("fit", "train"),
+        ),
+        Scheme("camvid", "camvid", "camvid:PATH:test", "CamVid, 11 classes (SegNet layout)", ("train",)),
+        Scheme("cityscapes", "cityscapes", "cityscapes:PATH:val", "Cityscapes, 19 classes", ("train",)),
+        Scheme("ade20k", "ade20k", "ade20k:PATH:validation", "ADE20K scene parsing, 150 classes", ("training",)),
+        Scheme("voc", "voc", "voc:PATH:val", "Pascal VOC segmentation, 21 classes", ("train",)),
+        Scheme(
+            "folder",
+            "folder",
+            "folder:PATH",
+            "images/ + label PNGs in labels/ + classes.txt or .json",
+            ("train", "training"),
+        ),
     )
 }
 
-BUNDLED = ("val", "fit")  # street:val, street:fit
+BUNDLED = ("val", ("fit", "train"))  # street:val, street:fit
 
 
 @dataclass(frozen=True)

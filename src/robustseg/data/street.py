@@ -29,8 +29,7 @@ def read(ref: Ref) -> PairDataSet:
         meta = json.loads((root / "meta.json").read_text())
     except (OSError, ValueError) as error:
         raise UserError(f"{root / 'meta.json'}: cannot be read ({error}); is this a rendered street folder?") from error
-    classes = tuple(meta.get("classes", CLASSES))
-    if classes != CLASSES:
+    if not isinstance(meta, dict) or tuple(meta.get("classes", CLASSES)) != CLASSES:
         raise UserError(f"{root / 'meta.json'}: classes are not the 19 Cityscapes train classes; render the set again")
     images = layout.find(layout.folder(root / "images", ref.text))
     kinds = {}
