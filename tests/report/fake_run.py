@@ -9,7 +9,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-PALETTE = {"road": [128, 64, 128], "building": [70, 70, 70], "car": [0, 0, 142], "person": [220, 20, 60], "sky": [70, 130, 180]}
+PALETTE = {
+    "road": [128, 64, 128],
+    "building": [70, 70, 70],
+    "car": [0, 0, 142],
+    "person": [220, 20, 60],
+    "sky": [70, 130, 180],
+}
 
 
 def fake_store():
@@ -21,7 +27,9 @@ def fake_store():
     return module
 
 
-def make_run(folder: Path, *, kept: int = 2, size: tuple[int, int] = (48, 96), photos: list[Path] | None = None, **options) -> Path:
+def make_run(
+    folder: Path, *, kept: int = 2, size: tuple[int, int] = (48, 96), photos: list[Path] | None = None, **options
+) -> Path:
     """Writes store, summary, run.json and ``kept`` images with pictures of the attacks at the largest ε."""
     fake_store().make_store(folder, **options)
     (folder / "run.json").write_text(json.dumps({
@@ -38,6 +46,7 @@ def draw_pictures(folder: Path, kept: int, size: tuple[int, int], photos: list[P
     rng = np.random.default_rng(1)
     specs = [s for s, a in summary["attacks"].items() if a["eps"] == "8/255" and not a.get("members")]
     images = []
+    (folder / "pictures").mkdir(exist_ok=True)
     for n in range(kept):
         base = folder / "pictures" / f"{n:03d}"
         base.mkdir(parents=True)
@@ -53,7 +62,9 @@ def draw_pictures(folder: Path, kept: int, size: tuple[int, int], photos: list[P
             save(base / f"{k}.prediction.png", colours(spoil(labels, share, rng)))
             save(base / f"{k}.perturbation.png", np.clip(128 + 10 * change, 0, 255))
             names = {p: f"{n:03d}/{k}.{p}.png" for p in ("adversarial", "prediction", "perturbation")}
-            attacks.append({"spec": spec, "eps": "8/255", **names, "gain": 10, "aAcc": 1 - share, "mIoU": 0.9 - 0.9 * share})
+            attacks.append(
+                {"spec": spec, "eps": "8/255", **names, "gain": 10, "aAcc": 1 - share, "mIoU": 0.9 - 0.9 * share}
+            )
         shared = {p: f"{n:03d}/{p}.png" for p in ("clean", "truth", "clean_prediction")}
         images.append({"id": f"street/{n:04d}", "rank": n, **shared, "attacks": attacks})
     (folder / "pictures" / "INDEX.json").write_text(json.dumps({"images": images, "palette": PALETTE}))
@@ -73,7 +84,9 @@ def scene(size: tuple[int, int], seed: int) -> tuple[np.ndarray, np.ndarray]:
 def photograph(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """A real picture, with labels invented from its brightness."""
     photo = np.asarray(Image.open(path).convert("RGB"))
-    grey = np.asarray(Image.open(path).convert("L").reduce(12).resize((photo.shape[1], photo.shape[0]), Image.Resampling.NEAREST))
+    grey = np.asarray(
+        Image.open(path).convert("L").reduce(12).resize((photo.shape[1], photo.shape[0]), Image.Resampling.NEAREST)
+    )
     return photo, np.digitize(grey, [50, 90, 130, 200])
 
 

@@ -20,12 +20,17 @@ NORMS = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0"}
 
 @dataclass(frozen=True)
 class Figure:
-    """A chart with its heading, its legend (one Series each) and one line that says how to read it."""
+    """A chart with its heading, its series and one line that says how to read it."""
 
     title: str
     chart: Markup
-    legend: Sequence[Series]
+    series: Sequence[Series]
     note: str = ""
+
+    @property
+    def legend(self) -> list[Series]:
+        """The series as a key lists them: clean, worst case, attacks, noise."""
+        return sorted(self.series, key=lambda s: ("clean", "worst", "attack", "noise").index(s.kind))
 
 
 def styles(entries: Sequence[Entry]) -> dict[str, Series]:
@@ -79,7 +84,9 @@ def curve_figures(run: Run, metric: str) -> list[Figure]:
         drawn = []
         for family in dict.fromkeys(e.spec.family for e in group):
             mine = sorted((e for e in group if e.spec.family == family), key=lambda e: e.spec.eps or 0)
-            made = [point(e.spec.eps or 0.0, e.raw, metric, f"{style[family].label}, ε = {e.spec.eps_text}") for e in mine]
+            made = [
+                point(e.spec.eps or 0.0, e.raw, metric, f"{style[family].label}, ε = {e.spec.eps_text}") for e in mine
+            ]
             points = [p for p in [start, *made] if p]
             drawn.append(Series(style[family].label, points, style[family].style, style[family].kind))
         worst = run.summary.get("worst_case_by_eps") or {}
@@ -151,7 +158,9 @@ def class_figure(run: Run) -> Figure | None:
         [(name, "") for name in order], series, title="IoU by class", x_title="IoU in %",
         description=f"Largest loss: {order[0]}, {percent(loss(order[0]))} points.",
     )  # fmt: skip
-    return Figure("IoU by class", chart, series, "At the largest ε of each attack; the class that loses most stands first.")
+    return Figure(
+        "IoU by class", chart, series, "At the largest ε of each attack; the class that loses most stands first."
+    )
 
 
 def size_figure(run: Run) -> Figure | None:
@@ -190,8 +199,7 @@ def gradient_figure(run: Run) -> Figure | None:
         x_title="gradients spent per image", y_title="attacker's score in %", description=describe(series), step=True,
     )  # fmt: skip
     note = (
-        "Best score so far (share of counted pixels that are wrong, or that reach the goal), mean over images; band: the "
-        "middle half of the images. A curve that still climbs at its end was stopped too early."
+        "Best score so far (share of counted pixels that are wrong, or that reach the goal), mean over images; "
+        "band: the middle half of the images. A curve that still climbs at its end was stopped too early."
     )
     return Figure("What a gradient buys", chart, series, note)
-

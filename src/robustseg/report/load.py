@@ -59,6 +59,13 @@ class Entry:
             return f"worst of {len(members)} attacks"
         return self.spec.family.partition(":")[2].replace(",", ", ")
 
+    @property
+    def problems(self) -> str:
+        """How many images failed or broke the rules, in words; empty when none."""
+        bad, broke = self.count("failed"), self.count("violations")
+        said = [f"{bad} failed" if bad else "", f"{broke} violation{'s' if broke > 1 else ''}" if broke else ""]
+        return ", ".join(s for s in said if s)
+
     def count(self, name: str) -> int:
         """A count, 0 when absent."""
         return int(self.get(name) or 0)
@@ -70,8 +77,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Run:
-    """All that a report needs: ``summary``, ``config`` (run.json), ``pictures`` (INDEX.json) and, of the newest request in
-    the store, its ``rows`` by spec ("" for the clean images), its run ``keys`` by spec and their ``configs`` by key."""
+    """All that a report needs: ``summary``, ``config`` (run.json), ``pictures`` (INDEX.json) and the newest request.
+
+    Of the request: ``rows`` by spec ("" for the clean images), ``keys`` by spec, their ``configs`` by key, ``info``.
+    """
 
     folder: Path
     summary: Mapping[str, Any]
@@ -147,7 +156,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
 
 
 def load(folder: str | Path) -> Run:
-    """Everything that a finished (or running) evaluation left in ``folder``. Raises UserError on missing or broken files."""
+    """Everything that an evaluation left in ``folder``. Raises UserError on missing or broken files."""
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; give the --out folder of `robustseg evaluate`")
@@ -162,7 +171,7 @@ def load(folder: str | Path) -> Run:
 
 
 def read_store(folder: Path) -> dict[str, Any]:
-    """What the newest request of ``store.sqlite`` asked for: rows by spec, keys by spec, configurations, recorded facts."""
+    """What the newest request of ``store.sqlite`` asked for: rows, keys, configurations, recorded facts."""
     from robustseg.evaluation import store
 
     found = store.read(folder)

@@ -1,10 +1,10 @@
-"""``report(DIR)``: one self-contained HTML page from what a run left in its folder. No torch, no network, no scripts but one."""
+"""``report(DIR)``: one self-contained HTML page from what a run left in its folder. No torch, no network."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -23,8 +23,7 @@ from robustseg.report.charts import (
     styles,
 )
 from robustseg.report.load import Entry, Run, interval, load, number, numbers
-from robustseg.report.pictures import gallery
-from robustseg.report.specs import eps_value
+from robustseg.report.pictures import Gallery, gallery
 from robustseg.report.svg import swatch
 from robustseg.report.words import DEFINITIONS, TERMS, cautions, headline
 
@@ -67,7 +66,10 @@ def html(run: Run) -> str:
         problems=problems(run),
         definitions=definitions(run.summary),
         settings=list(flat(info)),
-        commands=commands(run),
+        commands=commands(run, kept),
+        families=sum(not e.spec.noise for e in strongest_eps(entries).values()),
+        balls=balls(entries),
+        short=short_names(entries),
         clean_ci=lambda name: interval(run.summary["clean"], name),
         ci_of=interval,
     )  # fmt: skip
@@ -115,7 +117,7 @@ def write(path: Path, content: str) -> Path:
 
 @dataclass(frozen=True)
 class Group:
-    """The attacks in one ball, strongest first, noise last; ``worst`` is the worst case over them where it was computed."""
+    """The attacks in one ball, strongest first, noise last; ``worst``: the worst case over them, where computed."""
 
     ball: str
     entries: Sequence[Entry]
@@ -151,10 +153,39 @@ def heat(run: Run) -> tuple[list[tuple[str, str]], list[tuple[str, float, list[f
     return columns, [(name, value, [t.get(name) for t in tables]) for name, value in clean.items()]
 
 
-def costs(entries: Sequence[Entry]) -> list[tuple[Entry, float]]:
-    """Attacks with their time as a share of the slowest, for the bar beside the number."""
+def balls(entries: Sequence[Entry]) -> str:
+    """The radii that were measured, in few characters."""
+    texts = {e.spec.eps: e.spec.ball for e in entries if e.spec.eps}
+    shown = [texts[v] for v in sorted(texts)]
+    if len(shown) > 1 and all(t.endswith("/255") for t in shown):
+        shown = [t.removesuffix("/255") for t in shown[:-1]] + shown[-1:]
+    return ", ".join(shown) if len(shown) < 6 else f"{shown[0]} … {shown[-1]}"
+
+
+def short_names(entries: Sequence[Entry]) -> Callable[[str], str]:
+    """spec -> the label that charts use and its ball, for buttons."""
+    style, found = styles(entries), {e.spec.text: e.spec for e in entries}
+
+    def short(text: str) -> str:
+        spec = found.get(text)
+        return (
+            text
+            if spec is None
+            else f"{style[spec.family].label} · {spec.ball}"
+            if spec.eps
+            else style[spec.family].label
+        )
+
+    return short
+
+
+def costs(entries: Sequence[Entry]) -> tuple[list[tuple[Entry, float]], list[tuple[Entry, float]]]:
+    """Attacks with their time as a share of the slowest: at the largest ε of each, and all where that is more."""
     slowest = max((e.get("seconds_per_image") or 0.0 for e in entries), default=0.0)
-    return [(e, (e.get("seconds_per_image") or 0.0) / slowest if slowest else 0.0) for e in entries]
+    every = [(e, (e.get("seconds_per_image") or 0.0) / slowest if slowest else 0.0) for e in entries]
+    best = {e.spec.text for e in strongest_eps(entries).values()}
+    main = sorted((c for c in every if c[0].spec.text in best), key=lambda c: (c[0].spec.noise, -c[1]))
+    return main, every if len(every) > len(main) else []
 
 
 def extras(entries: Sequence[Entry]) -> tuple[list[str], list[tuple[Entry, dict[str, float | None]]]]:
@@ -208,7 +239,7 @@ def flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]
             yield key, "–" if value is None else str(value)
 
 
-def commands(run: Run) -> list[tuple[str, str]]:
+def commands(run: Run, kept: Gallery) -> list[tuple[str, str]]:
     """Command lines to make the run again, to see one image again, and to draw this page again."""
     import shlex
 
@@ -219,9 +250,8 @@ def commands(run: Run) -> list[tuple[str, str]]:
         made.append(("Run again (continues where rows are missing)", shlex.join(map(str, argv))))
     elif isinstance(argv, str):
         made.append(("Run again (continues where rows are missing)", argv))
-    worst = next((i for i in run.pictures.get("images", []) if i.get("attacks")), None)
-    if worst:
-        line = ["robustseg", "replay", str(run.folder), str(worst.get("id")), str(worst["attacks"][0].get("spec"))]
+    if kept.cards:
+        line = ["robustseg", "replay", str(run.folder), kept.cards[0].id, kept.cards[0].attacks[0].spec]
         made.append(("Make one adversarial image again and check it against its row", shlex.join(line)))
     made.append(("Draw this page again", shlex.join(["robustseg", "report", str(run.folder)])))
     return made

@@ -19,7 +19,7 @@ DISPLAY_WIDTH = 640
 
 @dataclass(frozen=True)
 class Picture:
-    """An image ready for ``<img src>``: ``uri`` (lossless WebP), its size as shown and ``reduced`` where that is smaller."""
+    """An image ready for ``<img src>``: ``uri`` (lossless WebP) and its size; ``reduced``: smaller than the file."""
 
     uri: str
     width: int
@@ -126,7 +126,7 @@ class Budget:
         self.folder, self.left, self.left_out, self.reduced = folder, size, 0, False
 
     def read(self, name: Any, *, flat: bool = False) -> Picture | None:
-        """The picture, or None where the file is missing or the budget is spent; ``flat``: never mix neighbouring pixels."""
+        """The picture, None where the file is missing or the budget spent; ``flat``: never mix neighbouring pixels."""
         if name is None:
             return None
         path = inside(self.folder, name)
@@ -142,7 +142,7 @@ class Budget:
 
 
 def encode(path: Path, *, flat: bool) -> tuple[Picture, int]:
-    """A PNG as lossless WebP, at most DISPLAY_WIDTH wide. Label maps and perturbations are thinned, photographs averaged."""
+    """A PNG as lossless WebP, at most DISPLAY_WIDTH wide; ``flat`` pictures are thinned, photographs averaged."""
     from PIL import Image
 
     try:

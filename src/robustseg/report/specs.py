@@ -10,7 +10,7 @@ __all__ = ["Spec", "eps_value", "labels", "parse"]
 
 @dataclass(frozen=True)
 class Spec:
-    """One canonical attack text, taken apart. ``family`` is the text without ε; ``eps`` is None where there is no ball."""
+    """One canonical attack text, taken apart. ``family``: the text without ε; ``eps``: None where there is no ball."""
 
     text: str
     name: str

@@ -1,4 +1,4 @@
-"""Charts as inline SVG: text that scales, prints sharply and needs no script. Colours come from the page's style sheet."""
+"""Charts as inline SVG: sharp in print, no script. Colours come from the page's style sheet."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Series:
-    """A line of the chart. ``style`` chooses colour, marker and dash; ``kind`` is "attack", "noise", "worst" or "clean"."""
+    """A line of the chart. ``style``: colour, marker and dash; ``kind``: "attack", "noise", "worst" or "clean"."""
 
     label: str
     points: Sequence[Point]
@@ -56,14 +56,18 @@ def el(tag: str, *children: object, **attributes: object) -> Markup:
 
 def mark(x: float, y: float, series: Series, note: str = "", size: float = 4.2) -> Markup:
     """The marker of a series at a place, with a larger invisible disc so that a finger can find its note."""
-    r = size
+    r, a, b = size, 1.15 * size, 1.3 * size
     shapes = [
         el("circle", cx=x, cy=y, r=r),
-        el("rect", x=x - r * 0.9, y=y - r * 0.9, width=r * 1.8, height=r * 1.8),
-        el("path", d=f"M{x:.1f} {y - r * 1.2:.1f}l{r * 1.15:.1f} {r * 2:.1f}h{-r * 2.3:.1f}z"),
-        el("path", d=f"M{x:.1f} {y - r * 1.3:.1f}l{r * 1.3:.1f} {r * 1.3:.1f}l{-r * 1.3:.1f} {r * 1.3:.1f}l{-r * 1.3:.1f} {-r * 1.3:.1f}z"),
-        el("path", d=f"M{x:.1f} {y + r * 1.2:.1f}l{r * 1.15:.1f} {-r * 2:.1f}h{-r * 2.3:.1f}z"),
-        el("path", cls="cross", d=f"M{x - r:.1f} {y - r:.1f}l{2 * r:.1f} {2 * r:.1f}m0 {-2 * r:.1f}l{-2 * r:.1f} {2 * r:.1f}"),
+        el("rect", x=x - 0.9 * r, y=y - 0.9 * r, width=1.8 * r, height=1.8 * r),
+        el("path", d=f"M{x:.1f} {y - 1.2 * r:.1f}l{a:.1f} {2 * r:.1f}h{-2 * a:.1f}z"),
+        el("path", d=f"M{x:.1f} {y - b:.1f}l{b:.1f} {b:.1f}l{-b:.1f} {b:.1f}l{-b:.1f} {-b:.1f}z"),
+        el("path", d=f"M{x:.1f} {y + 1.2 * r:.1f}l{a:.1f} {-2 * r:.1f}h{-2 * a:.1f}z"),
+        el(
+            "path",
+            d=f"M{x - r:.1f} {y - r:.1f}l{2 * r:.1f} {2 * r:.1f}m0 {-2 * r:.1f}l{-2 * r:.1f} {2 * r:.1f}",
+            cls="cross",
+        ),
     ]
     shape = shapes[series.style % MARKERS] if series.kind == "attack" else shapes[0]
     title = el("title", note) if note else Markup("")
@@ -95,7 +99,7 @@ def line_chart(
     description: str = "",
     step: bool = False,
 ) -> Markup:
-    """Lines with interval bands over a share in [0, 1]; ``ticks`` are (x, text) and span the axis; ``step``: best so far."""
+    """Lines with bands over a share in [0, 1]; ``ticks`` are (x, text) and span the axis; ``step``: best so far."""
     left, right, top, bottom, height = 40, 12, 12, 46, 300
     x0, x1 = ticks[0][0], ticks[-1][0]
 
@@ -144,7 +148,7 @@ def line_chart(
 def strip_chart(
     rows: Sequence[tuple[str, str]], series: Sequence[Series], *, title: str, x_title: str, description: str = ""
 ) -> Markup:
-    """One line per row (label, small print), one marker per series at a share in [0, 1]; ``Point.x`` is the row's index."""
+    """One line per row (label, small print), one marker per series at a share in [0, 1]; ``Point.x``: the row."""
     longest = max((max(len(a), len(b) * 0.85) for a, b in rows), default=4)
     left, right, top = min(150.0, 16 + 6.6 * longest), 14, 8
     pitch = 25 if len(rows) > 4 else 46

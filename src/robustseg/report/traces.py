@@ -13,23 +13,26 @@ GRID = 32
 
 
 def curves(rows: Sequence[Any]) -> list[tuple[int, float, float, float]]:
-    """``(gradients, mean, lower quartile, upper quartile)`` over the images that were attacked.
+    """``(gradients, mean, lower quartile, upper quartile)`` of the best score so far over the attacked images.
 
-    A row's ``trace`` lists the best score at evenly spaced moments of its ``backwards``; an image that stopped early keeps
-    its last score, as its adversarial image is found by then.
+    A row's ``trace`` lists scores at even distances from 0 to its planned ``budget_b``; an image that stopped early
+    keeps its last one. ``None`` is unknown (a larger ball); a moment counts where half of the images are known.
     """
-    kept = [(max(int(r.backwards), 1), r.trace) for r in rows if r.status == "ok" and r.trace]
+    kept = [(int(r.budget_b), r.trace) for r in rows if r.status == "ok" and r.trace and r.budget_b]
     if not kept:
         return []
-    longest = max(spent for spent, _ in kept)
-    grid = np.unique(np.linspace(0, longest, min(GRID, longest) + 1).round().astype(int))[1:]
+    longest = max(planned for planned, _ in kept)
+    grid = np.unique(np.linspace(0, longest, min(GRID, longest) + 1).round().astype(int))
     lines = []
-    for spent, trace in kept:
-        values = np.asarray([np.nan if v is None else v for v in trace], dtype=float)
-        at = np.ceil(np.arange(1, len(values) + 1) * spent / len(values)).astype(int)
-        index = np.clip(np.searchsorted(at, grid, side="right") - 1, 0, len(values) - 1)
-        lines.append(np.fmax.accumulate(values)[index])
+    for planned, trace in kept:
+        values = np.asarray([np.nan if v is None or not np.isfinite(v) else v for v in trace], dtype=float)
+        at = np.linspace(0, planned, len(values)) if len(values) > 1 else np.array([planned])
+        index = np.searchsorted(at, grid + 1e-9, side="right") - 1
+        best = np.fmax.accumulate(values)
+        lines.append(np.where(index < 0, np.nan, best[np.maximum(index, 0)]))
     table = np.stack(lines)
+    known = 2 * (~np.isnan(table)).sum(0) >= len(table)
+    grid, table = grid[known], table[:, known]
     low, high = np.nanquantile(table, (0.25, 0.75), axis=0)
     mean = np.nanmean(table, axis=0)
     return [(int(k), float(m), float(a), float(b)) for k, m, a, b in zip(grid, mean, low, high, strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from markupsafe import Markup
 
@@ -36,11 +37,11 @@ def headline(run: Run) -> str:
     attack, noise = strongest(run.entries), largest(run.entries)
     start = f"Left alone, the model reaches {percent(clean)} % mIoU on {count(int(s.get('images') or 0), 'image')}"
     if attack is None:
-        return start + "; no attack has been scored yet."
+        return tidy(start + "; no attack has been scored yet.")
     size = f" at ε = {attack.spec.eps_text}" if attack.spec.eps_text else ""
     pair = attack.ci("mIoU")
     sure = f" (95 % interval {span(pair)} %)" if pair else ""
-    text = f"{start}; the strongest single attack, {attack.spec.name}{size}, leaves {percent(attack.get('mIoU'))} %{sure}"
+    text = f"{start}; the strongest attack, {attack.spec.name}{size}, leaves {percent(attack.get('mIoU'))} %{sure}"
     low = number(worst.get("mIoU"))
     if low is not None:
         pair = worst_ci(run, "mIoU")
@@ -48,7 +49,12 @@ def headline(run: Run) -> str:
         text += f", and the worst of all attacks for each image {percent(low)} %{sure}"
     if noise is not None and noise.get("mIoU") is not None:
         text += f". Random noise of that size leaves {percent(noise.get('mIoU'))} %"
-    return text + "."
+    return tidy(text + ".")
+
+
+def tidy(text: str) -> str:
+    """Keeps intervals and units on one line."""
+    return text.replace("–", "\u2060–\u2060").replace(" %", "\u00a0%").replace("ε = ", "ε\u00a0=\u00a0")
 
 
 def cautions(run: Run) -> list[str]:
@@ -62,7 +68,7 @@ def cautions(run: Run) -> list[str]:
     bad = sum(e.count("failed") + e.count("violations") for e in entries)
     if bad:
         found.append(
-            f"{count(bad, 'image')} failed or broke the rules of an attack and do not enter its score: see the problems below."
+            f"{count(bad, 'result')} failed or broke the rules of an attack and entered no score: see the list below."
         )
     attacks = [e for e in entries if not e.spec.noise]
     found += weak(attacks, [e for e in entries if e.spec.noise]) + rising(attacks)
@@ -71,12 +77,13 @@ def cautions(run: Run) -> list[str]:
     configs = [c for c in run.configs.values() if c.get("kind") == "attack"]
     if configs and not any(c.get("eight_bit") for c in configs):
         found.append(
-            "Adversarial images are floating point; stored as ordinary 8-bit pictures they may lose part of their effect."
+            "Adversarial images are floating point; as ordinary 8-bit pictures they may lose part of their effect."
         )
     if any(c.get("reference") == "pred" for c in configs):
         found.append("Some attacks aim at the clean prediction, not at the ground truth; scores are against the truth.")
     found.append(
-        "“Worst case” is the worst of the attacks in this table: an upper bound of robustness. A stronger or adaptive attack may go lower."
+        "“Worst case” is the worst of the attacks in this table: an upper bound of robustness. "
+        "A stronger or adaptive attack may go lower."
     )
     return found
 
@@ -96,7 +103,8 @@ def weak(attacks: Sequence[Entry], noises: Sequence[Entry]) -> list[str]:
     if not idle:
         return []
     return [
-        f"{', '.join(idle)}: no worse than random noise of the same size. Check that gradients reach the input (`robustseg doctor`)."
+        f"{', '.join(idle)}: no worse than random noise of the same size. Check that gradients reach the input "
+        "(`robustseg doctor`)."
     ]
 
 
@@ -105,40 +113,50 @@ def rising(attacks: Sequence[Entry]) -> list[str]:
     found = []
     for family in dict.fromkeys(e.spec.family for e in attacks):
         mine = sorted((e for e in attacks if e.spec.family == family and e.spec.eps), key=lambda e: e.spec.eps or 0)
-        for small, big in zip(mine, mine[1:], strict=False):
+        for small, big in pairwise(mine):
             a, b = small.get("mIoU"), big.get("mIoU")
             top = small.ci("mIoU")
             if a is not None and b is not None and b > (top[1] if top else a):
                 found.append(
-                    f"{family}: mIoU rises from ε = {small.spec.eps_text} to {big.spec.eps_text}. A larger ball holds the smaller "
-                    "one, so the attack has not converged (too few steps, or masked gradients)."
+                    f"{family}: mIoU rises from ε = {small.spec.eps_text} to {big.spec.eps_text}. "
+                    "A larger ball holds the smaller one: the attack has not converged (too few steps, or masked gradients)."
                 )
                 break
     return found
 
 
-TERMS = {"eps": "ε", "ci95": "95 % interval", "worst_case": "worst case", "relative_drop": "relative drop", "recall": "recall by size"}
+TERMS = {
+    "eps": "ε",
+    "ci95": "95 % interval",
+    "worst_case": "worst case",
+    "relative_drop": "relative drop",
+    "recall": "recall by size",
+}
 
 DEFINITIONS: dict[str, Markup] = {
     "aAcc": Markup("<i>Σ right / Σ valid</i>; ignored pixels never count."),
     "mIoU": Markup(
-        "<i>IoU<sub>c</sub> = Σ<sub>i</sub> inter<sub>ic</sub> / Σ<sub>i</sub> (pred<sub>ic</sub> + truth<sub>ic</sub> − "
-        "inter<sub>ic</sub>)</i> over images <i>i</i>, then the mean over classes <i>c</i>."
+        "<i>IoU<sub>c</sub> = Σ<sub>i</sub> inter<sub>ic</sub> / Σ<sub>i</sub> (pred<sub>ic</sub> + truth<sub>ic</sub> "
+        "− inter<sub>ic</sub>)</i> over images <i>i</i>, then the mean over classes <i>c</i>."
     ),
     "NmIoU": Markup("Each image weighs the same, so that rare classes and small scenes weigh more than in mIoU."),
     "ASR": Markup("<i>Σ flipped / Σ clean-right</i>. What was wrong from the start is no success."),
     "recall": Markup("<i>mean over objects of hit pixels / object pixels</i>."),
     "worst_case": Markup(
-        "An attacker who knows all attacks of the table and may choose for every image. Never above the strongest single attack."
+        "An attacker who knows all attacks of the table and may choose for every image. "
+        "Never above the strongest single attack."
     ),
-    "ci95": Markup("It speaks of other images, not of other attacks: it does not say how much lower a better attack would go."),
+    "ci95": Markup(
+        "It speaks of other images, not of other attacks: it does not say how much lower a better attack would go."
+    ),
     "gradients": Markup(
-        "Forward and backward passes per image: planned, and really spent (a solved image may stop early). “Equal gradients” means "
-        "equal plan."
+        "Forward and backward passes per image: planned, and really spent (a solved image may stop early). "
+        "“Equal gradients” means equal plan."
     ),
     "problems": Markup(
         "A referee checks every adversarial image again (ball, pixel range, mask, finite). One that breaks a rule is a "
-        "<i>violation</i>, never a score; <i>failed</i>: the attack raised an error; <i>n/a</i>: nothing to attack on that image."
+        "<i>violation</i>, never a score; <i>failed</i>: the attack raised an error; <i>n/a</i>: nothing to attack on "
+        "that image."
     ),
     "eps": Markup("8/255 means eight grey levels of an 8-bit picture."),
 }

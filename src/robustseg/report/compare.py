@@ -1,0 +1,204 @@
+"""``compare([DIR, …])``: runs side by side, and every reason why they should not be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from robustseg.errors import UserError
+from robustseg.report.charts import Figure, describe, eps_ticks, point
+from robustseg.report.load import Run, interval, load, number, numbers
+from robustseg.report.page import environment, write
+from robustseg.report.paired import difference
+from robustseg.report.specs import eps_value, labels, parse
+from robustseg.report.svg import Point, Series, line_chart, strip_chart
+from robustseg.report.text import percent
+from robustseg.report.words import worst_ci
+
+__all__ = ["compare", "warnings"]
+
+BOTH = {  # in the configuration of a key, clean or attacked: what makes numbers speak of different things
+    "data": "data (digest of images and labels)",
+    "task": "task",
+    "dtype": "dtype",
+    "resize": "resize",
+    "count": "pixels that count",
+    "class_map": "class map",
+}
+ATTACK = {
+    "version": "code version",
+    "norm": "norm",
+    "reference": "reference",
+    "seed": "seed",
+    "region": "region",
+    "eight_bit": "8-bit rounding",
+    "early_stop": "early stop",
+    "artefact": "artefact",
+    "code": "objective's code",
+}
+
+
+def compare(folders: Sequence[str | Path], out: str | Path | None = None) -> Path:
+    """Writes one HTML page about several runs and returns its path; ``out``: a file, or a folder for ``compare.html``.
+
+    The default lies beside the first folder. Raises UserError for fewer than two runs or a damaged one.
+    """
+    if len(folders) < 2:
+        raise UserError("compare needs two or more folders; give the --out folders of `robustseg evaluate`")
+    runs = [load(f) for f in folders]
+    path = Path(out) if out else runs[0].folder.resolve().parent / "compare.html"
+    if path.is_dir() or not path.suffix:
+        path = path / "compare.html"
+    names = run_names(runs)
+    page = environment().get_template("compare.html.j2").render(
+        runs=list(zip(names, runs, strict=True)),
+        warnings=warnings(runs, names),
+        figures=figures(runs, names),
+        table=list(table(runs)),
+        classes=class_figures(runs, names),
+        worst_ci=worst_ci,
+        m_ci=lambda cell: interval(cell, "mIoU") if cell else None,
+        styled=[Series(n, (), i) for i, n in enumerate(names)],
+    )  # fmt: skip
+    return write(path, page)
+
+
+def run_names(runs: Sequence[Run]) -> list[str]:
+    """The model where it tells the runs apart, else model and folder."""
+    models = [str(r.summary.get("model", "?")) for r in runs]
+    plain = [
+        m if models.count(m) == 1 else f"{m} ({r.folder.resolve().name})" for m, r in zip(models, runs, strict=True)
+    ]
+    return [n if plain.count(n) == 1 else f"{n} #{i + 1}" for i, n in enumerate(plain)]
+
+
+def warnings(runs: Sequence[Run], names: Sequence[str] | None = None) -> list[str]:
+    """Why the runs are not comparable, one line each; empty when only the model differs."""
+    names = names or run_names(runs)
+    found: list[str] = []
+
+    def check(what: str, value: Callable[[Run], Any]) -> None:
+        values = [value(r) for r in runs]
+        if any(v != values[0] for v in values[1:]):
+            said = "; ".join(f"{n}: {shown(v)}" for n, v in zip(names, values, strict=True))
+            found.append(f"Different {what}. {said}.")
+
+    check("data reference", lambda r: r.summary.get("data"))
+    for key, what in BOTH.items():
+        check(what, lambda r, key=key: r.configs.get(r.keys.get("", ""), {}).get(key))
+    check("classes", lambda r: r.summary.get("classes"))
+    check("number of images", lambda r: r.summary.get("images"))
+    if all(r.rows for r in runs):
+        contents = [{(w.image, w.content) for w in r.rows.get("", ())} for r in runs]
+        common = set.intersection(*contents)
+        if any(c != common for c in contents) and len({len(c) for c in contents}) == 1:
+            found.append(f"Different images. {len(common)} of {len(contents[0])} are the same in all runs.")
+    check("seed", lambda r: r.summary.get("seed"))
+    check("set of ε", lambda r: sorted({e.spec.ball for e in r.entries}, key=lambda t: eps_value(t) or 0.0))
+    check("attacks", lambda r: sorted({e.spec.family for e in r.entries}))
+    for spec in common_specs(runs):
+        for key, what in ATTACK.items():
+            check(f"{what} of {spec}", lambda r, spec=spec, key=key: r.configs.get(r.keys.get(spec, ""), {}).get(key))
+        check(f"budget of {spec}", lambda r, spec=spec: r.summary["attacks"][spec].get("budget"))
+    check(
+        "number of results without a score", lambda r: sum(e.count("failed") + e.count("violations") for e in r.entries)
+    )
+    check("versions", lambda r: versions(r))
+    return found
+
+
+def shown(value: Any) -> str:
+    """A value in a warning, short."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {v}" for k, v in value.items()) or "none"
+    if isinstance(value, list):
+        value = ", ".join(map(str, value)) or "none"
+    text = "none" if value is None else str(value)
+    return text if len(text) <= 160 else text[:159] + "…"
+
+
+def versions(run: Run) -> dict[str, str]:
+    """Recorded versions of the program and of what computes."""
+    table = run.config.get("versions") or run.info.get("versions") or {}
+    return {str(k): str(v) for k, v in table.items()} if isinstance(table, Mapping) else {}
+
+
+def common_specs(runs: Sequence[Run]) -> list[str]:
+    """Attacks that every run has, in the order of the first."""
+    return [s for s in runs[0].summary["attacks"] if all(s in r.summary["attacks"] for r in runs[1:])]
+
+
+def table(runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
+    """Lines of the comparison: clean, every attack of any run, worst case; differences against the first run."""
+    specs = dict.fromkeys(s for r in runs for s in r.summary["attacks"])
+    for spec in ["", *specs]:
+        cells = [r.summary["clean"] if not spec else r.summary["attacks"].get(spec) for r in runs]
+        gaps = [difference(runs[0], r, spec) for r in runs[1:]]
+        noise = bool(spec) and parse(spec).noise
+        yield {
+            "name": spec or "clean",
+            "cells": cells,
+            "gaps": gaps,
+            "kind": "noise" if noise else "" if spec else "clean",
+        }
+    balls = dict.fromkeys(b for r in runs for b in r.summary.get("worst_case_by_eps") or {})
+    for ball in sorted(balls, key=lambda b: eps_value(b) or 0.0):
+        cells = [(r.summary.get("worst_case_by_eps") or {}).get(ball) for r in runs]
+        yield {"name": f"worst case, ε = {ball}", "cells": cells, "gaps": [None] * (len(runs) - 1), "kind": "worst"}
+
+
+def figures(runs: Sequence[Run], names: Sequence[str]) -> list[Figure]:
+    """mIoU over ε: the worst case first, then every family that all runs share, one line a run."""
+    made = []
+    by_eps = [r.summary.get("worst_case_by_eps") or {} for r in runs]
+    if all(by_eps):
+        made.append(overlay("Worst case", runs, names, by_eps))
+    families = list(dict.fromkeys(e.spec.family for e in runs[0].entries if e.spec.eps))
+    called = labels(families)
+    for family in families:
+        lines = [{e.spec.eps_text: e.raw for e in r.entries if e.spec.family == family and e.spec.eps} for r in runs]
+        if all(lines):
+            made.append(overlay(called[family], runs, names, lines))
+    return [f for f in made if f]
+
+
+def overlay(title: str, runs: Sequence[Run], names: Sequence[str], lines: Sequence[Mapping]) -> Figure | None:
+    """One chart with a line per run; ``lines`` map an ε text to a table with mIoU and ci95."""
+    drawn, texts = [], {}
+    for i, (run, name, line) in enumerate(zip(runs, names, lines, strict=True)):
+        start = point(0.0, run.summary["clean"], "mIoU", f"{name}, clean")
+        known = sorted((v, t) for t in line if (v := eps_value(t)))
+        texts.update(known)
+        points = [start, *(point(v, line[t], "mIoU", f"{name}, ε = {t}") for v, t in known)]
+        drawn.append(Series(name, [p for p in points if p], i))
+    if not texts:
+        return None
+    ticks, axis = eps_ticks(texts)
+    chart = line_chart(drawn, ticks=ticks, title=title, x_title=axis, y_title="mIoU in %", description=describe(drawn))
+    return Figure(title, chart, drawn)
+
+
+def class_figures(runs: Sequence[Run], names: Sequence[str]) -> list[Figure]:
+    """IoU by class, clean and in the worst case at the largest ε, one marker a run."""
+    made = []
+    for title, part in (("IoU by class, clean", "clean"), ("IoU by class, worst case at the largest ε", "worst_case")):
+        tables = [numbers((r.summary.get(part) or {}).get("IoU")) for r in runs]
+        order = [c for c in tables[0] if any(number(t.get(c)) is not None for t in tables)]
+        series = [
+            Series(
+                n,
+                [
+                    Point(k, y, note=f"{c}, {n}: {percent(y)} %")
+                    for k, c in enumerate(order)
+                    if (y := t.get(c)) is not None
+                ],
+                i,
+            )
+            for i, (n, t) in enumerate(zip(names, tables, strict=True))
+        ]
+        if order:
+            made.append(
+                Figure(title, strip_chart([(c, "") for c in order], series, title=title, x_title="IoU in %"), series)
+            )
+    return made
