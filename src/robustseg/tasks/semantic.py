@@ -24,9 +24,9 @@ def dense(output: Output, size: tuple[int, int] | None = None) -> DenseOutput:
 
         masks = output.mask_logits if size is None else at_label_size(output.mask_logits, size)
         return DenseOutput(semantic_scores(output.class_logits, masks), "scores", dict(output.extras))
-    if size is None or tuple(output.scores.shape[-2:]) == tuple(size):
-        return output
-    return DenseOutput(at_label_size(output.scores, size), output.kind, dict(output.extras))
+    # extras are copied, never shared: what is remembered with this output must not outlive it in the model's own dict
+    scores = output.scores if size is None else at_label_size(output.scores, size)
+    return DenseOutput(scores, output.kind, dict(output.extras))
 
 
 def predict(output: Output, size: tuple[int, int]) -> Tensor:
