@@ -74,7 +74,7 @@ def make_store(
         clean_key = store.add_key(clean)
         store.add_rows(
             Row(clean_key, i, p, f"{p:016x}", stats=count(np.where(truths[i] == 255, 0, cleans[i]), truths[i], cleans[i], n),
-                forwards=1, budget_f=1, seconds=0.01, batch="0/4")
+                forwards=1, budget_f=1, seconds=0.01, batch="0 1 2 3")
             for p, i in enumerate(ids)
         )  # fmt: skip
         keys: dict[str, str] = {}
@@ -89,10 +89,10 @@ def make_store(
         if failures:
             spoil = [s for s in keys if s.startswith("pgd")][-1]
             store.add_rows([
-                Row(keys[spoil], ids[0], 0, "0" * 16, "failed", "RuntimeError: out of memory at batch size 1", batch="0/4"),
-                Row(keys[spoil], ids[1], 1, "0" * 16, "violation", "outside the linf ball: 0.0400 > 0.0314", batch="0/4"),
+                Row(keys[spoil], ids[0], 0, "0" * 16, "failed", "RuntimeError: out of memory at batch size 1", batch="0 1 2 3"),
+                Row(keys[spoil], ids[1], 1, "0" * 16, "violation", "outside the linf ball: 0.0400 > 0.0314", batch="0 1 2 3"),
             ])  # fmt: skip
-            store.add_rows([Row(keys[hide], ids[2], 2, "0" * 16, "not-applicable", batch="0/4")])
+            store.add_rows([Row(keys[hide], ids[2], 2, "0" * 16, "not-applicable", batch="0 1 2 3")])
         ensembles = {
             f"sea:eps={e}": [s for s in keys if s.startswith(("segpgd", "cospgd")) and f"eps={e}," in s] for e in eps
         }
@@ -129,7 +129,7 @@ def _attack(store, clean, spec, eps, wrong, ids, truths, cleans, rng, seed, goal
         rows.append(
             Row(name, i, p, f"{p:016x}", stats=row, extra=extra, norms={"linf": float(Fraction(eps)), "l2": 2.5, "l0": 2400.0},
                 budget_f=steps + 1, budget_b=steps, forwards=steps + 1, backwards=steps, seconds=0.05 * (steps + 1),
-                trace=trace, batch=f"{p // 4 * 4}/4")
+                trace=trace, batch=" ".join(str(p // 4 * 4 + k) for k in range(4)))
         )  # fmt: skip
     store.add_rows(rows)
     return name

@@ -27,15 +27,15 @@ __all__ = ["DEFINITIONS", "load_summary", "scores", "summary"]
 DEFINITIONS = {
     "aAcc": "correct pixels / counted pixels, over the data set",
     "mAcc": "mean over the classes present in the truth of correct pixels / true pixels, over the data set",
-    "mIoU": "CmIoU: mean over classes of intersection / union over the data set; absent classes are left out",
+    "mIoU": "CmIoU: mean over classes of intersection / union over the data set; absent classes left out",
     "NmIoU": "mean over images of the mean IoU over the classes present in that image's truth or prediction",
-    "ASR": "attack success rate: pixels right on the clean image and wrong on the attacked one / right on the clean one",
+    "ASR": "attack success rate: pixels right on the clean image and wrong on the attacked / right on the clean",
     "APSR": "adversarial pixel success rate: mean over images of wrong pixels / counted pixels",
     "solved": "share of images with at least 99 % of counted pixels wrong",
     "relative_drop": "1 - mIoU attacked / mIoU clean on the same images",
-    "recall": "mean over objects of an object's share of correct pixels, by area: small < 32², medium < 96², large",
-    "ci95": "95 % percentile bootstrap over images, paired over attacks; the choice of a composed attack is kept",
-    "worst_case": "per image the attack with the lowest aAcc; mIoU: the lower of a price-based and a greedy joint choice",
+    "recall": "share of objects with at least half of their pixels right; areas below 32², below 96², above",
+    "ci95": "95 % percentile bootstrap over images, paired over attacks; a composed attack's choice is kept",
+    "worst_case": "per image the attack with the lowest aAcc; mIoU: the lower of a priced and a greedy joint choice",
     "eps": "in units of [0,1] pixels; worst_case takes the largest eps of the L-infinity attacks, else of the other norm",
 }
 
@@ -66,14 +66,14 @@ def summary(contents: Contents, run: Run | None = None, *, rounds: int = 1000) -
     for spec, key in run.attacks.items():
         config = contents.keys[key]
         rows = contents.rows.get(key, {})
-        one = _scored(spec, config, images, rows, stats, tally, len(classes))
+        one = _scored(spec, config, images, rows, stats, len(classes))
         if len(one.tally):
             scored[spec] = one
-        entries[spec] = _entry(one, config, [rows[i] for i in images if i in rows], clean, tally, weights, classes)
+        entries[spec] = _entry(one, config, [rows[i] for i in images if i in rows], tally, weights, classes)
         entries[spec]["key"] = key
     for spec, members in run.ensembles.items():
         parts = [scored[m] for m in members if m in scored]
-        entries[spec] = _composed_entry(spec, parts, members, entries, clean, tally, weights, classes)
+        entries[spec] = _composed_entry(spec, parts, members, entries, tally, weights, classes)
     groups = by_eps(list(scored.values()))
     worst = {name: _worst(group, weights, classes) for name, group in groups.items()}
     largest = next(reversed(worst), None) if worst else None
@@ -115,7 +115,6 @@ def _scored(
     images: Sequence[str],
     rows: Mapping[str, Row],
     clean: Mapping[str, Mapping[str, Any]],
-    clean_tally: Tally,
     classes: int,
 ) -> Scored:
     index, stats = [], []
@@ -127,13 +126,10 @@ def _scored(
         elif row is not None and row.status == "not-applicable":
             index.append(n)
             stats.append({**clean[image], "clean_right": clean[image]["right"], "flipped": 0})
-    return Scored(spec, config.get("eps"), config.get("norm"), np.array(index, dtype=int), stack(stats,
-    classes))
+    return Scored(spec, config.get("eps"), config.get("norm"), np.array(index, dtype=int), stack(stats, classes))
 
 
-def _scores_against(
-    one: Scored, clean: Mapping[str, Any], clean_tally: Tally, weights: Any, classes: Sequence[str]
-) -> dict:
+def _scores_against(one: Scored, clean_tally: Tally, weights: Any, classes: Sequence[str]) -> dict[str, Any]:
     """Scores, intervals, and the losses against the clean prediction of the same images."""
     found = scores(one.tally, classes)
     before = scores(clean_tally.take(one.index), classes)
@@ -154,7 +150,6 @@ def _entry(
     one: Scored,
     config: Mapping[str, Any],
     rows: Sequence[Row],
-    clean: Mapping[str, Any],
     clean_tally: Tally,
     weights: Any,
     classes: Sequence[str],
@@ -172,7 +167,7 @@ def _entry(
         "eps": one.eps,
         "norm": one.norm,
         "reference": config.get("reference"),
-        **_scores_against(one, clean, clean_tally, weights, classes),
+        **_scores_against(one, clean_tally, weights, classes),
         "budget": {"forwards": mean("budget_f", rows), "backwards": mean("budget_b", rows)},
         "extra": goal_scores([r.extra for r in spent if r.extra]),
         "norms": {n: _largest(spent, n) for n in ("linf", "l2", "l0")},
@@ -196,7 +191,6 @@ def _composed_entry(
     parts: Sequence[Scored],
     members: Sequence[str],
     entries: Mapping[str, Mapping[str, Any]],
-    clean: Mapping[str, Any],
     clean_tally: Tally,
     weights: Any,
     classes: Sequence[str],
@@ -204,8 +198,8 @@ def _composed_entry(
     """An ensemble: the worst of its members, their costs added."""
     from_members = [entries[m] for m in members]
     accuracy, choice = ensemble(spec, parts)
-    found = _scores_against(choice, clean, clean_tally, weights, classes)
-    pixels = _scores_against(accuracy, clean, clean_tally, weights, classes)
+    found = _scores_against(choice, clean_tally, weights, classes)
+    pixels = _scores_against(accuracy, clean_tally, weights, classes)
     found["ci95"]["aAcc"] = pixels["ci95"]["aAcc"]
     found.update({name: pixels[name] for name in ("aAcc", "ASR", "APSR", "solved")})
 

@@ -61,8 +61,7 @@ def ensemble(spec: str, parts: Sequence[Scored]) -> tuple[Scored, Scored]:
     if not parts:
         nothing = np.zeros(0, dtype=int)
         empty = Scored(
-            spec, None, None, nothing, Tally(*(np.zeros((0, 0)),) * 3, *(np.zeros(0),) * 4, *(np.zeros((0,
-            3)),) * 2)
+            spec, None, None, nothing, Tally(*(np.zeros((0, 0)),) * 3, *(np.zeros(0),) * 4, *(np.zeros((0, 3)),) * 2)
         )
         return empty, empty
     index = reduce(np.intersect1d, [p.index for p in parts])
@@ -71,7 +70,7 @@ def ensemble(spec: str, parts: Sequence[Scored]) -> tuple[Scored, Scored]:
     choices = lowest_accuracy(stacked["right"]), lowest_miou(stacked["inter"], stacked["pred"], stacked["target"])
     images = np.arange(len(index))
     accuracy, miou = (
-        Scored(spec, parts[0].eps, parts[0].norm, index, Tally(*(stacked[n][choice, images] for n in
-        stacked))) for choice in choices
+        Scored(spec, parts[0].eps, parts[0].norm, index, Tally(*(stacked[n][choice, images] for n in stacked)))
+        for choice in choices
     )
     return accuracy, miou

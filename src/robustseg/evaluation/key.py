@@ -1,7 +1,7 @@
 """The identity of a run: what a number depends on, and nothing else. Standard library only.
 
-In the key: model and data digests, canonical attack spec with its eps and code version, seed, dtype, resize,
-reference, region, count, class map, artefact, 8-bit flag, early stop. Recorded beside it, never in it:
+In the key: model and data digests, canonical attack spec with eps and code version, seed, dtype, resize, reference,
+ region, count, class map, artefact, 8-bit flag, early stop. Recorded beside it, never in it:
 limit, batch size, shard, device.
 """
 
@@ -71,10 +71,12 @@ def attack_config(
     early_stop: bool = True,
     artefact: str | None = None,
     code: str | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What an attack row depends on: everything a clean row does, the attack, and the seed.
 
-    ``code`` is the digest of a user's own objective, ``artefact`` that of whatever the attack was fitted to.
+    ``code`` is the digest of a user's own objective, ``artefact`` that of whatever the attack was fitted to, ``options``
+    every number of the attack, its defaults too.
     """
     return {
         **clean,
@@ -90,4 +92,5 @@ def attack_config(
         "early_stop": early_stop,
         "artefact": artefact,
         "code": code,
+        "options": dict(options) if options is not None else None,
     }

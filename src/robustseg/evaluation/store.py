@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +29,8 @@ STATUSES = ("ok", "failed", "violation", "not-applicable")
 TABLES = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS keys (key TEXT PRIMARY KEY, config TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS runs (id INTEGER PRIMARY KEY, created REAL NOT NULL, run TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS runs (id INTEGER PRIMARY KEY, created REAL NOT NULL, request TEXT NOT NULL UNIQUE,
+  info TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS rows (
   key TEXT NOT NULL REFERENCES keys(key), image TEXT NOT NULL, position INTEGER NOT NULL, content TEXT NOT
   NULL, status TEXT NOT NULL CHECK (status IN ('ok', 'failed', 'violation', 'not-applicable')),
@@ -83,14 +84,14 @@ class Row:
     backwards: int = 0
     seconds: float = 0.0
     trace: list[float] | None = None
-    batch: str = ""  # "first position/number of images" of the batch it was made in; recorded only
+    batch: str = ""  # positions of the images it was attacked together with, "0 1 2 3"; recorded only
     device: str = "cpu"
 
 
 @dataclass(frozen=True)
 class Run:
     """What one command asked for: ``clean`` key, ``attacks`` {spec: key}, ``ensembles`` {spec: [member
-    specs]}, image ids in order, and ``info`` (model, data, task, classes, seed, versions …) that is recorded but identifies nothing."""
+    specs]}, image ids in order, and ``info`` (model, data, classes, versions …), recorded but no part of an identity."""
 
     clean: str
     attacks: dict[str, str]
@@ -125,7 +126,7 @@ def _explain(path: Path, problem: sqlite3.Error) -> str:
     if "locked" in text or "busy" in text:
         return f"{path} is held by another process ({text}); {kept}: try again when it has finished"
     if "not a database" in text or "malformed" in text:
-        return f"{path} is damaged or not a store ({text}); move it away (or put back a copy) and run the same command again"
+        return f"{path} is damaged or not a store ({text}); move it away and run the same command again"
     if "readonly" in text or "unable to open" in text:
         return f"cannot write {path} ({text}); choose a folder with --out that you may write to"
     return f"{path}: {text}; {kept}"
@@ -199,10 +200,11 @@ class Store:
 
     def add_run(self, run: Run) -> None:
         """Records what a command asked for; the same request again only becomes the newest."""
-        text = canonical({name: getattr(run, name) for name in Run.__dataclass_fields__})
+        request = canonical({name: getattr(run, name) for name in Run.__dataclass_fields__ if name != "info"})
         with _one_line(self.path), self._transaction():
-            self.base.execute("DELETE FROM runs WHERE run = ?", (text,))
-            self.base.execute("INSERT INTO runs (created, run) VALUES (?, ?)", (time.time(), text))
+            self.base.execute("DELETE FROM runs WHERE request = ?", (request,))
+            values = (time.time(), request, canonical(run.info))
+            self.base.execute("INSERT INTO runs (created, request, info) VALUES (?, ?, ?)", values)
 
     def add_rows(self, rows: Iterable[Row]) -> None:
         """Commits the rows of a batch: all of them or none. A batch made again replaces its rows."""
@@ -228,10 +230,14 @@ class Store:
                     raise
                 raise UserError(f"{self.path} is not a store of robustseg; give another folder") from problem
 
-    def statuses(self, key: str) -> dict[str, str]:
-        """Image id -> status of the rows under a key; cheap, read before each batch."""
+    def statuses(self, key: str, images: Sequence[str]) -> dict[str, str]:
+        """Image id -> status of the rows that there are; cheap, read before each batch."""
+        marks = ",".join("?" * len(images))
         with _one_line(self.path):
-            return dict(self.base.execute("SELECT image, status FROM rows WHERE key = ?", (key,)).fetchall())
+            found = self.base.execute(
+                f"SELECT image, status FROM rows WHERE key = ? AND image IN ({marks})", (key, *images)
+            )
+            return dict(found.fetchall())
 
     def row(self, key: str, image: str) -> Row | None:
         """One row, or None."""
@@ -253,7 +259,8 @@ class Store:
             self.base.execute("BEGIN")
             try:
                 keys = {k: json.loads(c) for k, c in self.base.execute("SELECT key, config FROM keys ORDER BY key")}
-                runs = [Run(**json.loads(r)) for (r,) in self.base.execute("SELECT run FROM runs ORDER BY id")]
+                found = self.base.execute("SELECT request, info FROM runs ORDER BY id")
+                runs = [Run(**json.loads(request), info=json.loads(info)) for request, info in found]
                 rows: dict[str, dict[str, Row]] = {key: {} for key in keys}
                 for row in self._rows():
                     rows[row.key][row.image] = row

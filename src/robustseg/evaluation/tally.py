@@ -6,23 +6,24 @@ average gives NaN here and ``null`` in the summary; all scores are fractions in 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SIZES", "Tally", "image_miou", "mean_iou", "recall_by_size", "stack"]
+from robustseg.tasks.scoring import FOUND, SIZES
+
+__all__ = ["Tally", "image_miou", "mean_iou", "recall_by_size", "stack"]
 
 Array = NDArray[np.float64]
-SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, float("inf"))}  # areas in pixels, as COCO
 
 
 @dataclass(frozen=True)
 class Tally:
     """``inter, pred, target (n,C)``; ``valid, right, clean_right, flipped (n,)``; ``hits, counts (n,3)``
-    objects by size: the sum of the objects' hit shares and their number."""
+    objects by size: those found (at least half of their pixels right) and all."""
 
     inter: Array
     pred: Array
@@ -58,7 +59,7 @@ def stack(stats: Sequence[Mapping[str, Any]], classes: int) -> Tally:
         if objects := s.get("objects"):
             area, hit = np.array([[o[1], o[2]] for o in objects], dtype=np.float64).T
             bins = np.digitize(area, edges)
-            hits[i] = np.bincount(bins, weights=hit / np.maximum(area, 1), minlength=3)
+            hits[i] = np.bincount(bins, weights=hit >= FOUND * area, minlength=3)
             counts[i] = np.bincount(bins, minlength=3)
     return Tally(
         table("inter"),
@@ -99,10 +100,5 @@ def image_miou(tally: Tally) -> Array:
 
 
 def recall_by_size(hits: Array, counts: Array) -> dict[str, float]:
-    """Mean share of an object's pixels that are right, over small, medium and large objects."""
+    """Share of the small, medium and large objects that are found."""
     return dict(zip(SIZES, ratio(hits, counts).tolist(), strict=True))
-
-
-def total(values: Iterable[float | int | None]) -> float:
-    """Sum of what is there."""
-    return float(sum(v for v in values if v is not None))

@@ -56,7 +56,7 @@ def _sums(inter: Array, union: Array, choice: Choice) -> tuple[Array, Array]:
 
 
 def _mean(top: Array, bottom: Array) -> Array:
-    """Mean of ``top / bottom`` over the last axis where ``bottom > 0``; infinite where it is nowhere, so it is never chosen."""
+    """Mean of ``top / bottom`` over the last axis where ``bottom > 0``; infinite where nowhere."""
     there = bottom > 0
     number = there.sum(-1)
     share = np.divide(top, bottom, out=np.zeros_like(top), where=there).sum(-1)

@@ -1,0 +1,248 @@
+"""What a command asks for, made definite: model, mapped data, attacks with their keys. Nothing is attacked here."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from robustseg import __version__, catalog
+from robustseg.catalog.spec import parse
+from robustseg.data import load_data
+from robustseg.data.resize import parse_size
+from robustseg.errors import UserError
+from robustseg.evaluation import fitting, key, masks
+from robustseg.evaluation.batches import Shard, parse_shard
+from robustseg.evaluation.device import choose
+from robustseg.evaluation.matching import Item, Mapped, class_map_digest, index
+from robustseg.types import DataSet, Model
+
+__all__ = ["Job", "Planned", "definite", "versions"]
+
+Tick = Callable[[str, int, int], None]  # what is being done, how much of it, of how much
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One attack of a run: the callable, its canonical spec, its key and where it may write."""
+
+    attack: Any
+    spec: str
+    key: str
+    config: dict[str, Any]
+    region: masks.Mask | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that the run loop needs. ``items``: the images asked for, before any shard."""
+
+    model: Model
+    data: Mapped
+    items: list[Item]
+    attacks: list[Planned]
+    ensembles: dict[str, list[str]]
+    clean_config: dict[str, Any]
+    clean_key: str
+    device: torch.device
+    seed: int
+    eight_bit: bool
+    early_stop: bool
+    shard: Shard | None
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+def versions() -> dict[str, str]:
+    """What the numbers were made with."""
+    found = {"robustseg": __version__, "python": platform.python_version(), "platform": platform.platform()}
+    for name in ("torch", "torchvision", "transformers", "segmentation-models-pytorch", "numpy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def definite(
+    model: str | Model,
+    data: str | DataSet,
+    attacks: Any,
+    *,
+    out: str | Path,
+    eps: str | Sequence[str] | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    resize: str | tuple[int, int] | None = None,
+    fit_data: str | DataSet | None = None,
+    region: str | None = None,
+    count: str | None = None,
+    class_map: Mapping[str, str] | str | Path | None = None,
+    eight_bit: bool = False,
+    early_stop: bool = True,
+    shard: str | Shard | None = None,
+    window: int | None = None,
+    baseline: bool = True,
+    tick: Tick | None = None,
+) -> Job:
+    """Resolve references, expand ensembles and radii, fit artefacts, compute keys. See :func:`robustseg.evaluate`."""
+    tell = tick or (lambda *_: None)
+    wanted = _attacks(attacks, eps, baseline)  # the cheap mistakes come first
+    shard = parse_shard(shard) if isinstance(shard, str) else shard
+    size = parse_size(resize) if isinstance(resize, str) else resize
+    dataset = load_data(data, resize=size) if isinstance(data, str) else data
+    if size is not None and not isinstance(data, str) and getattr(data, "size", None) != tuple(size):
+        raise UserError("resize= needs a data reference; give load_data(REF, resize=...) the size instead")
+    network, where = _model(model, device, window)
+    mapped = Mapped.of(dataset, network.spec.classes, class_map)
+    if count is not None:
+        mapped = replace(mapped, count=masks.mask(count, mapped))
+    if limit is not None and limit < 1:
+        raise UserError(f"--limit {limit} leaves no image; use 1 or more")
+    number = min(len(dataset), limit or len(dataset))
+    if number == 0:
+        raise UserError(f"data {dataset.ref} holds no image")
+    items = index(dataset, number, lambda done, of: tell("reading images", done, of))
+    clean = key.clean_config(
+        model=network.spec.digest,
+        data=dataset.digest(),
+        task=network.spec.task,
+        resize=size,
+        count=masks.canonical(count),
+        class_map=class_map_digest(class_map),
+    )
+    planned: dict[str, Planned] = {}
+    ensembles: dict[str, list[str]] = {}
+    artefacts: dict[str, catalog.Artefact] = {}
+
+    def ready(attack: Any) -> Any:
+        if not getattr(attack, "needs_fit", False) or getattr(attack, "artefact", None) is not None:
+            return attack
+        name = fitting.fit_name(attack)
+        if name not in artefacts:
+            other = fitting.fit_data(fit_data, dataset, size, attack.name)
+            seen = Mapped.of(other, network.spec.classes, class_map)
+            artefacts[name] = fitting.fit(
+                attack, network, seen, items, seed, Path(out) / "artefacts",
+                lambda done, of: tell(f"fitting {attack.name}", done, of),
+            )  # fmt: skip
+        return attack.with_artefact(artefacts[name])
+
+    for whole in wanted:
+        members = catalog.expand(whole) if isinstance(whole, catalog.Attack) else [whole]
+        fitted = [ready(m) for m in members]
+        for one in fitted:
+            plan = _plan(one, clean, seed, region, eight_bit, early_stop, mapped)
+            if planned.setdefault(plan.spec, plan).key != plan.key:
+                raise UserError(f"two different attacks are both called {plan.spec}; run them into separate folders")
+        if len(fitted) > 1:
+            ensembles[whole.spec] = [one.spec for one in fitted]
+    info = {
+        "model": network.spec.ref,
+        "data": dataset.ref,
+        "task": network.spec.task,
+        "classes": list(network.spec.classes),
+        "seed": seed,
+        "resize": list(size) if size else None,
+        "window": window,
+        "region": region,
+        "count": count,
+        "class_map": dict(class_map) if isinstance(class_map, Mapping) else str(class_map) if class_map else None,
+        "fit_data": fit_data if isinstance(fit_data, str) or fit_data is None else fit_data.ref,
+        "eight_bit": eight_bit,
+        "early_stop": early_stop,
+        "shard": f"{shard[0]}/{shard[1]}" if shard else None,
+        "versions": versions(),
+        "artefacts": {
+            p.spec: _about(p.attack.artefact) for p in planned.values() if getattr(p.attack, "artefact", None)
+        },
+    }
+    return Job(
+        network, mapped, items, list(planned.values()), ensembles, clean, key.run_key(clean), where, seed, eight_bit,
+        early_stop, shard, info,
+    )  # fmt: skip
+
+
+def _attacks(attacks: Any, eps: str | Sequence[str] | None, baseline: bool) -> list[Any]:
+    """Attack objects, one an eps, with the uniform-noise baseline for every norm and eps in front."""
+    single = isinstance(attacks, str) or not isinstance(attacks, Iterable)
+    texts = [t.strip() for t in eps.split(",") if t.strip()] if isinstance(eps, str) else list(eps or [])
+    if eps is not None and not texts:
+        raise UserError("--eps is empty; write e.g. --eps 2/255,4/255,8/255")
+    wanted: list[Any] = []
+    for given in [attacks] if single else list(attacks):
+        is_spec = isinstance(given, str) or (callable(given) and not hasattr(given, "spec"))
+        options = parse(given)[1] if isinstance(given, str) else getattr(given, "given", {})
+        if texts and "eps" in options:
+            name = given if isinstance(given, str) else given.spec
+            raise UserError(f"attack {name!r} has its own eps and --eps is given too; keep one of the two")
+        if is_spec or isinstance(given, catalog.Attack):
+            wanted += [catalog.attack(given, eps=e) for e in texts or [None]]
+        else:
+            wanted.append(given)  # a user's own attack object
+    if not wanted:
+        raise UserError("no attack was asked for; give one, e.g. --attack pgd:steps=20")
+    if not baseline:
+        return wanted
+    balls = {(a.norm, a.eps): None for a in wanted if a.eps is not None and a.norm in ("linf", "l2")}
+    noise = [catalog.attack("noise", eps=e, **({} if n == "linf" else {"norm": n})) for n, e in balls]
+    return noise + [a for a in wanted if a.spec not in {n.spec for n in noise}]
+
+
+def _model(model: str | Model, device: str, window: int | None) -> tuple[Model, torch.device]:
+    if isinstance(model, str):
+        from robustseg.models import load_model
+
+        where = choose(device)
+        return load_model(model, device=str(where), window=window), where
+    if not hasattr(model, "spec"):
+        raise UserError(f"a bare {type(model).__name__} is no model; wrap it: robustseg.wrap(module, classes=[...])")
+    where = getattr(model, "device", torch.device("cpu")) if device == "auto" else choose(device)
+    mover = getattr(model, "to", None)
+    return (mover(where) if mover and device != "auto" else model), torch.device(where)
+
+
+def _plan(attack: Any, clean: Mapping[str, Any], seed: int, region: str | None, eight_bit: bool, early_stop: bool,
+          data: Mapped) -> Planned:  # fmt: skip
+    where = getattr(attack, "region", None) or region
+    artefact = getattr(attack, "artefact", None)
+    config = key.attack_config(
+        clean,
+        spec=attack.spec,
+        version=attack.version,
+        eps=attack.eps,
+        norm=attack.norm,
+        reference=attack.reference,
+        seed=seed,
+        region=masks.canonical(where),
+        eight_bit=eight_bit,
+        early_stop=early_stop,
+        artefact=artefact.digest if artefact else None,
+        code=getattr(attack, "code", None) or None,
+        options=_options(attack),
+    )
+    mask = masks.mask(where, data) if where else None
+    return Planned(attack, attack.spec, key.run_key(config), config, mask)
+
+
+def _options(attack: Any) -> dict[str, Any] | None:
+    """All options of a catalog attack, defaults too, so that a changed default is another key; files by content."""
+    params = getattr(attack, "params", None)
+    if params is None:
+        return None
+    return {k: masks.canonical(v) if k in ("target", "region") else v for k, v in sorted(params.items())}
+
+
+def _about(artefact: Any) -> dict[str, Any]:
+    return {
+        "kind": artefact.kind,
+        "fitted_on": artefact.fitted_on,
+        "digest": artefact.digest,
+        "forwards": artefact.forwards,
+        "backwards": artefact.backwards,
+    }

@@ -1,0 +1,37 @@
+"""Words for pixels in a run: ``region`` (where an attacker may write) and ``count`` (what enters loss and metric)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import Tensor
+
+from robustseg.data.region import region
+from robustseg.ops import digest
+from robustseg.types import DataSet, Sample
+
+__all__ = ["Mask", "canonical", "mask"]
+
+Mask = Callable[[Sample], Tensor]  # a sample with labels in model classes -> (H,W) bool
+NOT = "not:"
+
+
+def mask(text: str, data: DataSet) -> Mask:
+    """The pixels that ``text`` names, as ``robustseg.data.region`` reads it; ``not:TEXT`` is all others."""
+    if text.startswith(NOT):
+        inner = mask(text[len(NOT) :], data)
+        return lambda sample: ~inner(sample)
+    return region(text, data)
+
+
+def canonical(text: str | None) -> str | None:
+    """The text for the run key: the content of a file or folder in place of its path."""
+    if text is None:
+        return None
+    head = NOT if text.startswith(NOT) else ""
+    path = Path(text[len(head) :]).expanduser()
+    files = sorted(path.glob("*.png")) if path.is_dir() else [path] if path.is_file() else []
+    if not files:
+        return text
+    return f"{head}file:" + digest.of_json([[f.name if path.is_dir() else "", f.read_bytes().hex()] for f in files])

@@ -1,0 +1,112 @@
+"""Data seen through the model's eyes: labels in model class indices, only the pixels that count."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from robustseg.data.class_map import read_class_map
+from robustseg.data.classes import match, remap
+from robustseg.errors import UserError
+from robustseg.evaluation.key import canonical
+from robustseg.ops import digest, seeds
+from robustseg.types import DataSet, Sample
+
+__all__ = ["Item", "Mapped", "class_map_digest", "index"]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image of a run: its place in the data set, id, size and content hash (which seeds its draws)."""
+
+    position: int
+    id: str
+    size: tuple[int, int]
+    content: str
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A data set whose labels are model class indices; a DataSet itself. ``count`` says which pixels stay."""
+
+    data: DataSet
+    classes: tuple[str, ...]
+    table: Tensor
+    ignore: int
+    count: Callable[[Sample], Tensor] | None = None
+
+    @staticmethod
+    def of(data: DataSet, classes: Sequence[str], class_map: Mapping[str, str] | str | Path | None = None) -> Mapped:
+        """Match by class name, else by ``class_map``. Raises UserError for data classes that the model lacks."""
+        ignore = 255 if len(classes) <= 255 else 65535
+        table = match(data.classes, classes, class_map=class_map, data_ignore=data.ignore, ignore=ignore)
+        return Mapped(data, tuple(classes), table, ignore)
+
+    @property
+    def ref(self) -> str:
+        """As the data set's."""
+        return self.data.ref
+
+    @property
+    def task(self) -> str:
+        """As the data set's."""
+        return self.data.task
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """As the data set's."""
+        return self.data.ids
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """The size everything is resized to, if any."""
+        return getattr(self.data, "size", None)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def whole(self, index: int) -> Sample:
+        """The sample with all its pixels: what regions are made from."""
+        sample = self.data[index]
+        if sample.labels is None:
+            raise UserError(f"data {self.ref}: image {sample.id} has no labels; scores need ground truth")
+        return replace(sample, labels=remap(sample.labels, self.table))
+
+    def counted(self, sample: Sample) -> Sample:
+        """The sample with every pixel ignored that does not count."""
+        if self.count is None:
+            return sample
+        labels = torch.where(self.count(sample), sample.labels, self.ignore)  # type: ignore[arg-type]
+        return replace(sample, labels=labels)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.counted(self.whole(index))
+
+    def digest(self) -> str:
+        """As the data set's; the class map and ``count`` stand in the run key by themselves."""
+        return self.data.digest()
+
+
+def class_map_digest(class_map: Mapping[str, str] | str | Path | None) -> str | None:
+    """Hash of a class map's content, wherever it came from."""
+    return None if class_map is None else digest.of_json(json.loads(canonical(read_class_map(class_map))))
+
+
+def index(data: DataSet, number: int, tick: Callable[[int, int], None] | None = None) -> list[Item]:
+    """Reads the first ``number`` images once: sizes, content hashes, and broken files before the work begins."""
+    items, seen = [], set()
+    for position in range(number):
+        sample = data[position]
+        if sample.id in seen:
+            raise UserError(f"data {data.ref}: two images are called {sample.id}; ids must differ")
+        seen.add(sample.id)
+        height, width = sample.image.shape[-2:]
+        items.append(Item(position, sample.id, (int(height), int(width)), seeds.content_ids(sample.image[None])[0]))
+        if tick:
+            tick(position + 1, number)
+    return items

@@ -1,0 +1,74 @@
+"""What a run would cost, from two measured steps: images × gradients × seconds, and bytes on disk."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from robustseg.evaluation import device as machine
+from robustseg.evaluation.attacking import clean_rows, load
+from robustseg.evaluation.batches import plan
+from robustseg.evaluation.job import Job
+from robustseg.evaluation.pictures import gallery
+from robustseg.ops.state import frozen
+from robustseg.tasks.semantic import dense
+
+__all__ = ["estimate"]
+
+ROW_OVERHEAD = 400  # bytes of a row beside its statistics, measured on stores of street:val
+
+
+def estimate(job: Job, batch_size: int | str, keep: int) -> dict[str, Any]:
+    """Seconds and bytes of the whole run (or shard); nothing is written but artefacts. A batch's step is measured."""
+    sizes = [item.size for item in job.items]
+    size = min(machine.auto_batch(job.device, s) for s in sizes) if batch_size == "auto" else int(batch_size)
+    batches = plan(sizes, size, job.shard)
+    images = sum(len(b) for b in batches)
+    with frozen(job.model.module):
+        batch = load(job, batches[0])
+        forward = _seconds(lambda: _step(job, batch.images, gradient=False), job) / len(batch.items)
+        step = _seconds(lambda: _step(job, batch.images, gradient=True), job) / len(batch.items)
+        row = len(json.dumps([r.stats for r in clean_rows(job, batch)])) / len(batch.items) + ROW_OVERHEAD
+    attacks = {}
+    for planned in job.attacks:
+        forwards, backwards = planned.attack.budget
+        each = backwards * step + (forwards - backwards + 1) * forward  # and the referee's prediction
+        attacks[planned.spec] = {"forwards": forwards, "backwards": backwards, "seconds": each * images}
+    pixels = max(h * w for h, w in sizes)
+    pictures = min(keep, images) * pixels * (3 + 1 + len(gallery(job.attacks)) * (3 * 4 + 3 + 3 + 1))
+    return {
+        "images": images,
+        "batch_size": size,
+        "device": machine.describe(job.device),
+        "seconds_per_forward": forward,
+        "seconds_per_gradient": step,
+        "attacks": attacks,
+        "gradients": sum(a["backwards"] for a in attacks.values()) * images,
+        "seconds": sum(a["seconds"] for a in attacks.values()) + 2 * forward * images,
+        "bytes": int(row * images * (1 + len(attacks)) + pictures),
+    }
+
+
+def _step(job: Job, images: torch.Tensor, gradient: bool) -> None:
+    with torch.set_grad_enabled(gradient):
+        x = images.clone().requires_grad_(gradient)
+        scores = dense(job.model(x), (int(x.shape[-2]), int(x.shape[-1]))).scores
+        if gradient:
+            torch.autograd.grad(scores.logsumexp(1).sum(), x)
+
+
+def _seconds(work: Callable[[], None], job: Job, rounds: int = 3) -> float:
+    """The median of a few rounds after one to warm up."""
+    work()
+    found = []
+    for _ in range(rounds):
+        machine.synchronise(job.device)
+        start = time.perf_counter()
+        work()
+        machine.synchronise(job.device)
+        found.append(time.perf_counter() - start)
+    return sorted(found)[rounds // 2]

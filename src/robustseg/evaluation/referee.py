@@ -1,0 +1,105 @@
+"""An independent look at every adversarial image: nobody's word is taken for it.
+
+Checked per image: shape, finite values, the [0,1] box, the ball of its norm, and that nothing outside the writable
+region has changed by a single bit. Tolerance: 1e-6 absolute plus 1e-6 of eps, for the rounding of float32 sums; norms
+are taken in float64.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from robustseg.evaluation.device import fp32
+from robustseg.tasks.semantic import dense
+from robustseg.types import Model
+
+__all__ = ["TOLERANCE", "eight_bits", "inspect", "norms", "predict"]
+
+TOLERANCE = 1e-6
+
+
+def norms(clean: Tensor, attacked: Tensor) -> list[dict[str, float]]:
+    """Per image: ``linf``, ``l2`` of the difference in [0,1] units, ``l0`` changed pixels (any channel)."""
+    delta = (attacked.double() - clean.double()).flatten(2)
+    linf, l2 = delta.abs().flatten(1).amax(1), delta.flatten(1).norm(dim=1)
+    l0 = (delta != 0).any(1).sum(1)
+    return [
+        {"linf": float(a), "l2": float(b), "l0": int(c)}
+        for a, b, c in zip(linf.tolist(), l2.tolist(), l0.tolist(), strict=True)
+    ]
+
+
+def inspect(
+    clean: Tensor, attacked: Tensor, *, eps: float | None, norm: str | None, region: Tensor | None = None
+) -> list[str | None]:
+    """Per image what is wrong with it, or None. Shapes: images ``(B,3,H,W)``, ``region (B,H,W)`` bool.
+
+    >>> x = torch.full((1, 3, 1, 1), 0.5)
+    >>> inspect(x, x + 0.1, eps=0.05, norm="linf")
+    ['outside the linf ball: 0.1 > 0.05']
+    """
+    if not isinstance(attacked, Tensor) or attacked.shape != clean.shape:
+        found = tuple(attacked.shape) if isinstance(attacked, Tensor) else type(attacked).__name__
+        return [f"wrong shape: {found} instead of {tuple(clean.shape)}"] * len(clean)
+    if not attacked.is_floating_point():
+        return [f"wrong type: {attacked.dtype} instead of float32"] * len(clean)
+    return [_one(clean[i], attacked[i], eps, norm, None if region is None else region[i]) for i in range(len(clean))]
+
+
+def _one(clean: Tensor, attacked: Tensor, eps: float | None, norm: str | None, region: Tensor | None) -> str | None:
+    if not bool(torch.isfinite(attacked).all()):
+        return "not finite: the image holds NaN or infinity"
+    low, high = (float(v) for v in attacked.aminmax())
+    if low < -TOLERANCE or high > 1 + TOLERANCE:
+        return f"outside the box: values in [{low:.6g}, {high:.6g}] instead of [0, 1]"
+    if region is not None:
+        touched = ((attacked != clean).any(0) & ~region).sum()
+        if int(touched):
+            return f"outside the region: {int(touched)} pixels changed that may not be written"
+    if eps is not None and norm is not None:
+        size = _size(attacked.double() - clean.double(), norm)
+        if size > eps + TOLERANCE * (1 + eps):
+            return f"outside the {norm} ball: {size:.6g} > {eps:.6g}"
+    return None
+
+
+def _size(delta: Tensor, norm: str) -> float:
+    if norm == "linf":
+        return float(delta.abs().max())
+    if norm in ("l2", "l1"):
+        return float(delta.flatten().norm(p=int(norm[1])))
+    if norm == "l0":
+        return float((delta != 0).any(0).sum())
+    raise ValueError(f"unknown norm {norm}")
+
+
+def eight_bits(clean: Tensor, attacked: Tensor, *, eps: float | None, norm: str | None) -> Tensor:
+    """The image that survives an 8-bit file, still inside the ball.
+
+    Rule: every value goes to the nearest multiple of 1/255. Where this leaves the L-infinity ball, the value is clamped
+    to the multiples inside; an image that leaves another ball is rounded towards the clean image instead, which only
+    shortens. Holds for 8-bit clean images; a clean value off the grid (after a resize) with no multiple inside its
+    ball takes the nearest one.
+    """
+    grid = (attacked.double() * 255).round()
+    start = clean.double() * 255
+    if eps is not None and norm == "linf":
+        slack = 255 * TOLERANCE
+        low, high = (start - 255 * eps - slack).ceil(), (start + 255 * eps + slack).floor()
+        grid = torch.where(low <= high, grid.clamp(min=low, max=high), start.round())
+    elif eps is not None and norm is not None:
+        toward = torch.where(
+            attacked > clean, (attacked.double() * 255 + 1e-4).floor(), (attacked.double() * 255 - 1e-4).ceil()
+        )
+        sizes = [_size(g / 255 - c.double(), norm) for g, c in zip(grid, clean, strict=True)]
+        leaves = torch.tensor([s > eps + TOLERANCE * (1 + eps) for s in sizes], device=grid.device)
+        grid = torch.where(leaves.view(-1, 1, 1, 1), toward, grid)
+    return (grid.clamp(0, 255) / 255).to(attacked.dtype)
+
+
+def predict(model: Model, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Label maps ``(B,H,W)`` and whether the scores are finite ``(B,)``: the one path for clean and attacked images."""
+    with torch.no_grad(), fp32():
+        scores = dense(model(images.float()), (int(images.shape[-2]), int(images.shape[-1]))).scores
+        return scores.argmax(1), torch.isfinite(scores).flatten(1).all(1)
