@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from robustseg.errors import UserError
 from robustseg.models.faults import Fault
 from robustseg.models.prepare import Prepare
-from robustseg.models.window import starts, sliding
+from robustseg.models.window import sliding, starts
 from robustseg.ops import digest
 from robustseg.ops.query import semantic_scores
 from robustseg.ops.size import at_label_size
@@ -36,7 +36,7 @@ class Adapter:
     module: nn.Module
     prepare: Prepare
     head: Callable[[Any], Output]
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     _seen: set[tuple[Any, ...]] = field(default_factory=set, repr=False, compare=False)
 
     def __call__(
@@ -83,7 +83,7 @@ class Adapter:
 
 
 def refuse(spec: ModelSpec, prompts: Any, proposals: Any, want: frozenset[str]) -> None:
-    """Raise for what this family of models cannot take or give: an empty answer would be an attack that does nothing."""
+    """Raise for what this family cannot take or give: an empty answer would be an attack that does nothing."""
     if want:
         raise UserError(f"{spec.ref} ({spec.family}) cannot give {', '.join(sorted(want))}; want= must be empty")
     if prompts is not None or proposals is not None:
@@ -92,7 +92,10 @@ def refuse(spec: ModelSpec, prompts: Any, proposals: Any, want: frozenset[str]) 
 
 
 def check_images(images: Tensor, *, channels: int = 3, device: torch.device | None = None) -> None:
-    """Raise `UserError`, with the likely fix, unless images are ``(B,channels,H,W)`` float32 in [0,1]. Waits for the device once."""
+    """Raise `UserError`, with the likely fix, unless images are ``(B,channels,H,W)`` float32 in [0,1].
+
+    Waits for the device once: call it at the door, not in a loop.
+    """
     if not isinstance(images, Tensor):
         raise UserError(f"images are {type(images).__name__}; wanted a tensor (B,{channels},H,W), float32 in [0,1]")
     if images.dtype == torch.uint8:
@@ -110,16 +113,18 @@ def check_images(images: Tensor, *, channels: int = 3, device: torch.device | No
     if not images.numel():
         raise UserError(f"images have shape {shape}: nothing to look at")
     low, high = (v.item() for v in images.detach().aminmax())
-    if -TOLERANCE <= low and high <= 1 + TOLERANCE:
+    if low >= -TOLERANCE and high <= 1 + TOLERANCE:
         return
     if low != low or high != high:
         raise UserError("images hold NaN; look at the reader of the data")
-    fix = "images / 255" if low >= 0 and high > 2 else "give raw pixels; normalisation belongs to the model (mean=, std=)"
+    fix = (
+        "images / 255" if low >= 0 and high > 2 else "give raw pixels; normalisation belongs to the model (mean=, std=)"
+    )
     raise UserError(f"image values lie in [{low:.4g}, {high:.4g}], not in [0,1]: {fix}")
 
 
 def check_output(output: Output, pixels: Tensor) -> None:
-    """Raise `Fault` where an output cannot belong to its pixels or cannot be attacked. Looks at shapes and flags only."""
+    """Raise `Fault` where an output cannot belong to its pixels or be attacked. Looks at shapes and flags only."""
     dense = isinstance(output, DenseOutput)
     scores = output.scores if dense else output.mask_logits
     if not scores.is_floating_point():

@@ -50,13 +50,13 @@ class DenseHead:
 
     def _classes(self, scores: Tensor) -> Tensor:
         C = scores.shape[1]
-        if self.activation == "sigmoid" and C == self.classes - 1:
+        if self.activation == "sigmoid" and self.classes - 1 == C:
             if self.kind == "logits":
                 return torch.cat([torch.zeros_like(scores[:, :1]), scores], 1)
             if C == 1:
                 return torch.cat([1 - scores, scores], 1)
             raise UserError("several foreground probabilities without a background: return the logits instead")
-        if C != self.classes:
+        if self.classes != C:
             hint = "; one logit needs activation='sigmoid'" if C == 1 and self.activation == "softmax" else ""
             raise Fault(
                 "class-count-mismatch",
@@ -73,7 +73,7 @@ class QueryHead:
 
     def __call__(self, raw: Any) -> QueryOutput:
         K = raw.class_queries_logits.shape[-1] - 1
-        if K != self.classes:
+        if self.classes != K:
             raise Fault("class-count-mismatch", f"the queries have {K} classes but {self.classes} are named")
         return QueryOutput(raw.class_queries_logits, raw.masks_queries_logits)
 

@@ -110,7 +110,12 @@ def _module(source: str, config: Any) -> torch.nn.Module:
         )
     _convnext_lists(config)
     module, info = _local_first(
-        source, mapping[type(config)].from_pretrained, config=config, dtype=torch.float32, output_loading_info=True
+        source,
+        mapping[type(config)].from_pretrained,
+        config=config,
+        dtype=torch.float32,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
     )
     harmless = lambda key: key.endswith(HARMLESS)  # noqa: E731
     complain(

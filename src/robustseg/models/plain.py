@@ -135,7 +135,9 @@ def _package(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise UserError(f"cannot import {name} ({error}); is it installed, or did you mean py:FILE.py:FACTORY?") from error
+        raise UserError(
+            f"cannot import {name} ({error}); is it installed, or did you mean py:FILE.py:FACTORY?"
+        ) from error
 
 
 def _code(value: Any) -> str:
@@ -153,7 +155,7 @@ def _device(module: nn.Module) -> torch.device:
     return torch.device("cpu")
 
 
-def _check(module, task, classes, mean, std, order, pixel_range, activation, kind, multiple, size) -> None:  # noqa: ANN001
+def _check(module, task, classes, mean, std, order, pixel_range, activation, kind, multiple, size) -> None:
     if not isinstance(module, nn.Module):
         raise UserError(f"wrap wants an nn.Module, not {type(module).__name__}")
     if task != "semantic":

@@ -73,8 +73,9 @@ class Prepare:
     """How a network wants its pixels. Order: resize, channel order, range, normalise, pad (bottom and right).
 
     ``scale``: what [0,1] is multiplied by before the normalisation (255 for networks trained on 0..255);
-    ``mean, std`` are in the network's channel order and range. ``multiple``: sides are padded to it. ``square``: padded to this size. ``fill``: padding is
-    the mean colour (zero after normalisation) or black. ``split``: windows of this size along the long side.
+    ``mean, std`` are in the network's channel order and range. ``multiple``: sides are padded to it; ``square``: to
+    this size; ``fill``: with the mean colour (zero after normalisation) or black. ``split``: side of the windows
+    along the long side.
     """
 
     mean: tuple[float, ...]

@@ -81,12 +81,16 @@ def _geometry(config: Any, processor: Any, options: Options) -> tuple[Resize | N
     if kind == "dpt":
         if getattr(processor, "do_pad", False):
             raise UserError(f"{options.ref}: a DPT processor with do_pad is not understood; add ?size=HxW")
-        return _fixed(
-            size,
-            processor,
-            keep_aspect=bool(getattr(processor, "keep_aspect_ratio", False)),
-            multiple=getattr(processor, "ensure_multiple_of", 1) or 1,
-        ), None, None
+        return (
+            _fixed(
+                size,
+                processor,
+                keep_aspect=bool(getattr(processor, "keep_aspect_ratio", False)),
+                multiple=getattr(processor, "ensure_multiple_of", 1) or 1,
+            ),
+            None,
+            None,
+        )
     if _get(size, "height") and _get(size, "width"):
         rule = _fixed(size, processor, multiple=_divisor(kind, processor), rounding="up")
         return rule, None, None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -77,7 +76,7 @@ def _config(folder: Path) -> dict[str, Any]:
 
 
 def _build(config: Mapping[str, Any], folder: Path) -> tuple[Any, str | None]:
-    """The untrained network. Encoder weights are never fetched; a built-in activation is left off: logits attack better."""
+    """The untrained network, and the activation that is left off. Encoder weights are never fetched."""
     import segmentation_models_pytorch as smp
 
     name = config["_model_class"]
@@ -86,9 +85,6 @@ def _build(config: Mapping[str, Any], folder: Path) -> tuple[Any, str | None]:
         raise UserError(f"{folder}: segmentation_models_pytorch has no {name!r}{near(str(name), known)}")
     arguments = {k: v for k, v in config.items() if not k.startswith("_")}
     activation = arguments.pop("activation", None)
-    parameters = inspect.signature(getattr(smp, name).__init__).parameters
-    if "aux_params" in parameters:
-        arguments.pop("aux_params", None) if arguments.get("aux_params") is None else None
     if arguments.get("aux_params"):
         raise UserError(f"{folder} has a classification head (aux_params); save it without, or use py: with output=")
     arguments["encoder_weights"] = None
@@ -112,7 +108,9 @@ def _prepare(config: Mapping[str, Any], facts: Mapping[str, Any], options: Optio
         given = tuple(found["mean"]), tuple(found["std"])
         order, scale = found["input_space"].lower(), float((found["input_range"] or (0, 1))[1])
     if given is None:
-        raise UserError(f"{text}: nobody says how pixels are normalised; add ?norm=imagenet (or half, none, mean=&std=)")
+        raise UserError(
+            f"{text}: nobody says how pixels are normalised; add ?norm=imagenet (or half, none, mean=&std=)"
+        )
     stride = int(getattr(getattr(module, "encoder", None), "output_stride", 32))
     multiple = options.integer("multiple") or int(facts.get("multiple") or stride)
     size = options.size() or facts.get("resize")

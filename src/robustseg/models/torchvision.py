@@ -41,7 +41,9 @@ def load(ref: Ref) -> Adapter:
     state = load_weights(source)
     last = next((key for key in LAST if key in state), None)
     if last is None:
-        raise UserError(f"{source} has none of {', '.join(LAST)}: not the weights of a torchvision segmentation network")
+        raise UserError(
+            f"{source} has none of {', '.join(LAST)}: not the weights of a torchvision segmentation network"
+        )
     channels = len(state[last])
     classes = ref.options.classes() or _voc(channels, ref)
     arguments: dict[str, Any] = {"num_classes": channels}

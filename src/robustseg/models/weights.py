@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,7 +53,9 @@ def _unpickled(path: Path) -> Any:
             if any("/code/" in name for name in archive.namelist()):
                 raise UserError(f"{path} is a TorchScript archive (code, not weights); save module.state_dict()")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = _culprit(str(error))
         raise UserError(
@@ -90,7 +93,7 @@ def _state(value: Any, path: Path) -> dict[str, Tensor]:
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> None:
-    """Load every tensor into ``module``, in the module's own precision; raise `UserError` naming whatever does not fit."""
+    """Load every tensor into ``module``, in its own precision; raise `UserError` naming whatever does not fit."""
     own = module.state_dict()
     state = {k: v for k, v in state.items() if k in own or not k.endswith(HARMLESS)}
     missing = [k for k in own if k not in state and not k.endswith(HARMLESS)]

@@ -69,9 +69,10 @@ def sliding(
 
 @dataclass(frozen=True)
 class Windowed:
-    """A model that sees large images through square windows of ``side`` pixels, half overlapping unless ``stride`` is given.
+    """A model that sees large images through square windows of ``side`` pixels.
 
-    Scores are averaged where windows overlap: logits stay logits; mask classification becomes scores.
+    Windows begin every ``stride`` pixels. Scores are averaged where windows overlap: logits stay logits; mask
+    classification becomes scores.
     """
 
     inner: Adapter

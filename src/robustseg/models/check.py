@@ -1,0 +1,178 @@
+"""The doctor: can this model be attacked and scored at all, or would the numbers mean nothing?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robustseg.errors import UserError
+from robustseg.models import probes
+from robustseg.models.base import semantic
+from robustseg.models.faults import Fault
+from robustseg.models.findings import EXPLAINED, Finding, failed, render
+from robustseg.models.variants import variants
+from robustseg.ops.size import at_label_size
+from robustseg.ops.state import frozen
+from robustseg.types import DataSet, Model, Output
+
+__all__ = ["EXPLAINED", "Finding", "diagnose", "failed", "render"]
+
+BETTER = 0.05  # by how much of aAcc another preparation must win to be named
+
+
+def diagnose(model: Model, dataset: DataSet, *, limit: int = 4) -> list[Finding]:
+    """What is wrong with ``model`` on ``limit`` images spread over ``dataset``; an empty list for a healthy one.
+
+    The network is run in the mode it is in (a factory that left it in train mode is found out) and left exactly as it
+    was. Each finding is named once, with the first image that shows it. Raises `UserError` for images that break the
+    contract. After the self-diagnosis of AutoAttack (Croce & Hein 2020, "flags").
+    """
+    n = len(dataset)
+    if n == 0 or limit < 1:
+        raise UserError(f"{dataset.ref}: no image to examine")
+    samples = [dataset[i] for i in sorted({round(k * (n - 1) / max(limit - 1, 1)) for k in range(limit)})]
+    found: dict[str, Finding] = {}
+
+    def note(findings: Iterable[Finding], where: str = "") -> None:
+        for f in findings:
+            found.setdefault(f.name, Finding(f.name, f.level, f"{where}{f.message}"))
+
+    table = _table(model.spec.classes, dataset.classes, note)
+    device = getattr(model, "device", None) or next((p.device for p in model.module.parameters()), torch.device("cpu"))
+    scored: list[tuple[Tensor, Tensor]] = []
+    modes = [(m, m.training) for m in model.module.modules()]
+    with frozen(model.module):
+        for m, training in modes:  # not eval: what was left in train mode is to be found out
+            m.training = training
+        for sample in samples:
+            image = sample.image[None].to(device)
+            try:
+                note(_examine(model, image), f"{sample.id}: ")
+            except Fault as fault:
+                note([Finding(fault.finding, "error", str(fault))], f"{sample.id}: ")
+                continue
+            except UserError:
+                raise
+            except Exception as error:
+                note([Finding("forward-failed", "error", _reason(error))], f"{sample.id}: ")
+                continue
+            if sample.labels is not None:
+                note(_labels(sample.labels, len(dataset.classes), dataset.ignore), f"{sample.id}: ")
+                scored.append((image, _translated(sample.labels, table, dataset.ignore)))
+        if scored and "label-range" not in found:
+            note(_accuracy(model, scored, len(model.spec.classes)))
+    return list(found.values())
+
+
+def _examine(model: Model, x: Tensor) -> Iterator[Finding]:
+    buffers = [(name, b, b.clone()) for name, b in model.module.named_buffers()]
+    with torch.no_grad():
+        output = model(x)
+    changed = [name for name, now, before in buffers if not torch.equal(now, before)]
+    if changed:
+        yield Finding("state-changed", "error", f"a forward pass changes {', '.join(changed[:3])}; module.eval()")
+    bad = [1 - t.isfinite().float().mean().item() for t in probes.tensors_of(output)]
+    if any(bad):
+        yield Finding("not-finite-output", "error", f"{max(bad):.2%} of the output is NaN or infinite")
+        return
+    if probes.one_hot(output):
+        raise Fault("argmaxed-output", "every pixel has one score 1 and else 0; return the scores before the argmax")
+    yield from probes.probabilities(output)
+    random = list(probes.repeats(model, x))
+    yield from random
+    if not any(f.level == "error" for f in random):
+        yield from probes.batches(model, x)
+    yield from probes.gradients(model, x)
+
+
+def _accuracy(model: Model, scored: list[tuple[Tensor, Tensor]], classes: int) -> Iterator[Finding]:
+    confusion = _confusion(model, scored, classes)
+    if not confusion.sum():
+        return
+    right = _share(confusion)
+    best, name = right, ""
+    for description, variant in variants(model):
+        share = _share(_confusion(variant, scored, classes))
+        if share > best:
+            best, name = share, description
+    majority = confusion.sum(1).max().item() / confusion.sum().item()
+    if best > right + BETTER:
+        worse = right <= majority or best > right + 3 * BETTER
+        yield Finding(
+            "clean-accuracy-low",
+            "error" if worse else "warning",
+            f"{right:.1%} of the pixels are right, but with {name} it would be {best:.1%}: wrong preprocessing",
+        )
+    elif right <= majority and _miou(confusion) <= majority / max(int((confusion.sum(1) > 0).sum()), 1) + BETTER:
+        yield Finding(
+            "clean-accuracy-low",
+            "error",
+            f"{right:.1%} of the pixels are right; always answering one class gets {majority:.1%}: wrong weights, "
+            "class order or preprocessing",
+        )
+
+
+def _confusion(call: Callable[[Tensor], Output], scored: list[tuple[Tensor, Tensor]], classes: int) -> Tensor:
+    """Rows are the truth, columns the prediction; pixels labelled -1 do not count."""
+    total = torch.zeros(classes, classes, dtype=torch.int64)
+    with torch.no_grad():
+        for image, labels in scored:
+            scores = at_label_size(semantic(call(image)).scores, tuple(labels.shape[-2:]))
+            prediction = scores.argmax(1)[0].cpu()
+            counts = labels >= 0
+            total += torch.bincount(labels[counts] * classes + prediction[counts], minlength=classes**2).view(
+                classes, -1
+            )
+    return total
+
+
+def _share(confusion: Tensor) -> float:
+    return (confusion.diag().sum() / confusion.sum()).item()
+
+
+def _miou(confusion: Tensor) -> float:
+    union = confusion.sum(0) + confusion.sum(1) - confusion.diag()
+    present = confusion.sum(1) > 0
+    return (confusion.diag()[present] / union[present]).mean().item()
+
+
+def _labels(labels: Tensor, classes: int, ignore: int) -> Iterator[Finding]:
+    strange = labels[(labels != ignore) & ((labels < 0) | (labels >= classes))].unique().tolist()
+    if strange:
+        shown = ", ".join(map(str, strange[:5])) + (", …" if len(strange) > 5 else "")
+        yield Finding(
+            "label-range", "error", f"labels {shown} are neither a class (0..{classes - 1}) nor ignored ({ignore})"
+        )
+
+
+def _table(model: tuple[str, ...], data: tuple[str, ...], note: Any) -> Tensor:
+    """Data-set index to model index by class name; -1 where the model has no such class."""
+    places = {name: i for i, name in enumerate(model)}
+    table = torch.tensor([places.get(name, -1) for name in data])
+    missing = [name for name in data if name not in places]
+    if missing:
+        shown = ", ".join(missing[:4]) + (", …" if len(missing) > 4 else "")
+        note(
+            [
+                Finding(
+                    "class-names", "error", f"the model has no {shown}; rename the model's classes or give a class map"
+                )
+            ]
+        )
+        if len(missing) == len(data) == len(model):
+            return torch.arange(len(data))  # same number, other names: most likely the same order
+    return table
+
+
+def _translated(labels: Tensor, table: Tensor, ignore: int) -> Tensor:
+    labels = labels.cpu().long()
+    inside = (labels != ignore) & (labels >= 0) & (labels < len(table))
+    return torch.where(inside, table[labels.clamp(0, len(table) - 1)], -1)
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return f"{type(error).__name__}: {text[:200]} (does the network need multiple= or size=?)"
