@@ -47,7 +47,7 @@ SCHEMES: dict[str, Scheme] = {
     )
 }
 
-BUNDLED = ("val", ("fit", "train"))  # street:val, street:fit
+BUNDLED = ("val", "fit")  # street:val, street:fit
 
 
 @dataclass(frozen=True)
