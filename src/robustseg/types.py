@@ -157,8 +157,9 @@ class AttackResult:
 
     Shapes: ``images (B,3,H,W)``; ``score (B,)`` of the returned iterate (higher is better for the attacker; the share
     of counted pixels that are wrong, or that reach the goal); ``forwards, backwards (B,)`` int64, really spent;
-    ``trace (B,K)`` best score after each step (NaN once an image had left the batch); ``goal (B,H,W)`` the label map
-    a targeted attack aims at, else None; ``applicable (B,)`` False where the attack has nothing to do on an image.
+    ``trace (B,K)`` best score after 0, 1, 2 … gradients (NaN while a larger radius was searched; constant once an
+    image had left the batch); ``goal (B,H,W)`` the label map a targeted attack aims at, else None; ``applicable (B,)``
+    False where the attack has nothing to do on an image, whose score is then NaN and whose pixels are untouched.
     """
 
     images: Tensor

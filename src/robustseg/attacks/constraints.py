@@ -33,12 +33,15 @@ class Bound:
         """Steepest unit step; the region acts before the norm, so that no length is spent on forbidden pixels."""
         return norms.steepest(gradient if self.writable is None else gradient * self.writable, self.kind)
 
-    def start(self, generators: Sequence[torch.Generator]) -> Tensor:
-        """A random start, image ``i`` from ``generators[i]``, the same draws at any batch size."""
+    def start(self, generators: Sequence[torch.Generator], *, outermost: bool = False) -> Tensor:
+        """A random start, image ``i`` from ``generators[i]``, the same draws at any batch size.
+
+        ``outermost``: an l2 start has the full length, as noise that shall be compared with attacks must.
+        """
         if self.kind == "linf":
             return self.project(norms.ball_start(seeds.uniform(self.low, generators), "linf", self.eps))
         draws = seeds.normal(self.low, generators)
-        radius = torch.stack([torch.rand((), generator=g) for g in generators])
+        radius = None if outermost else torch.stack([torch.rand((), generator=g) for g in generators])
         draws = draws if self.writable is None else draws * self.writable
         return self.project(norms.ball_start(draws, "l2", self.eps, radius))
 

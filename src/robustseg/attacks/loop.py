@@ -1,7 +1,8 @@
 """The one loop: init, step, finish. It knows no objective, no model and no data set.
 
 A step costs one forward and one backward and never waits for the device. The best iterate by ``score`` is kept per
-image; images whose score reaches 1 leave the batch, which is compacted at most every ten steps (the one wait).
+image, among equals the latest, which is the furthest along; images whose score reaches 1 leave the batch, which is
+compacted at most every ten steps (the one wait).
 """
 
 from __future__ import annotations
@@ -40,6 +41,23 @@ class Problem:
     generators: Callable[[int], Sequence[torch.Generator]]  # restart -> one generator an image
     writable: Tensor | None = None
     early_stop: bool = True
+
+    def select(self, keep: Tensor) -> Problem:
+        """The problem of the images at the indices ``keep``."""
+        mine = keep.tolist()
+
+        def generators(restart: int) -> Sequence[torch.Generator]:
+            every = self.generators(restart)
+            return [every[i] for i in mine]
+
+        return replace(
+            self,
+            images=self.images[keep],
+            target=self.target.select(keep),
+            state={name: leaf[keep] for name, leaf in self.state.items()},
+            generators=generators,
+            writable=None if self.writable is None else self.writable[keep],
+        )
 
 
 @dataclass(frozen=True)
@@ -94,17 +112,22 @@ class _Best:
     backwards: Tensor
     trace: list[Tensor]
 
+    @staticmethod
+    def of(theta: Tensor) -> _Best:
+        nothing = torch.zeros(len(theta), dtype=torch.int64, device=theta.device)
+        return _Best(theta, theta.new_full((len(theta),), -torch.inf), nothing, nothing.clone(), [])
+
     def take(self, a: _Active, score: Tensor, backward: bool) -> None:
         theta = a.theta.detach()
         if a.at is None:
-            better = score > self.score
+            better = score >= self.score
             self.theta = torch.where(better.view(-1, 1, 1, 1), theta, self.theta)
             self.score = torch.where(better, score, self.score)
             self.forwards += 1
             self.backwards += int(backward)
         else:
             old = self.score[a.at]
-            better = score > old
+            better = score >= old
             self.theta[a.at] = torch.where(better.view(-1, 1, 1, 1), theta, self.theta[a.at])
             self.score[a.at] = torch.where(better, score, old)
             self.forwards[a.at] += 1
@@ -125,10 +148,19 @@ def gradient_search(
 
     ``objective`` is differentiated; ``track`` is what APGD watches (default: the objective); ``score (B,)`` decides
     which iterate is returned and may reach 1 only when the image is fully solved. ``steps=0`` scores the start alone.
+    Without ``random_start`` only the first start is the image itself; restarts would all be the same.
     """
 
     def search(problem: Problem, ball: Ball, start: Tensor | None, restart: int) -> Found:
-        active, best = _init(problem, ball, start, restart, update, random_start)
+        bound = ball.bind(problem.images, problem.writable)
+        if start is not None:
+            theta = bound.project(start)
+        elif random_start or restart > 0:
+            theta = bound.start(problem.generators(restart), outermost=steps == 0)
+        else:
+            theta = torch.zeros_like(problem.images)
+        active = _Active(None, problem.images, problem.target, bound, theta, problem.state, update.init(theta, bound))
+        best = _Best.of(theta)
         for k in range(steps + 1):
             progress = k / max(steps, 1)
             last = k == steps
@@ -155,25 +187,10 @@ def gradient_search(
                     if remaining is None:
                         break
                     active = remaining
+            del view, x, terms, total  # the next forward shall not find the last output still in memory
         return _finish(best, steps)
 
     return search
-
-
-def _init(
-    problem: Problem, ball: Ball, start: Tensor | None, restart: int, update: Update, random_start: bool
-) -> tuple[_Active, _Best]:
-    bound = ball.bind(problem.images, problem.writable)
-    if start is not None:
-        theta = bound.project(start)
-    elif random_start:
-        theta = bound.start(problem.generators(restart))
-    else:
-        theta = torch.zeros_like(problem.images)
-    counts = torch.zeros(len(theta), dtype=torch.int64, device=theta.device)
-    best = _Best(theta.clone(), theta.new_full((len(theta),), -torch.inf), counts, counts.clone(), [])
-    active = _Active(None, problem.images, problem.target, bound, theta, problem.state, update.init(theta, bound))
-    return active, best
 
 
 def _compact(active: _Active, score: Tensor) -> _Active | None:

@@ -78,7 +78,7 @@ def _update(entry: Entry, params: Params) -> updates.Update:
 
 def _wrong(view: View, target: SemanticTarget, state: State) -> Tensor:
     """Share of the counted pixels that are wrong."""
-    return px.share(~px.correct(view.output, target), target)  # type: ignore[arg-type]
+    return px.share(px.wrong(view.output, target), target)  # type: ignore[arg-type]
 
 
 def _reached(view: View, target: SemanticTarget, state: State) -> Tensor:

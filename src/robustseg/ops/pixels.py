@@ -10,17 +10,21 @@ from torch import Tensor
 
 from robustseg.types import DenseOutput, SemanticTarget
 
-__all__ = ["correct", "log_probability", "logits", "mean", "norm_of_probabilities", "share", "true_score"]
+__all__ = ["correct", "log_probability", "logits", "mean", "norm_of_probabilities", "share", "true_score", "wrong"]
 
 FLOOR = 1e-9  # of non-negative scores, before the logarithm
 
 
-def _once(output: DenseOutput, key: str, make: Callable[[], Tensor]) -> Tensor:
-    """``make()`` the first time, then what it made: ``extras`` lives just as long as the output."""
-    memo = output.extras
-    if key not in memo:
-        memo[key] = make()  # type: ignore[index]
-    return memo[key]
+def _once(output: DenseOutput, key: str, make: Callable[[], Tensor], target: SemanticTarget | None = None) -> Tensor:
+    """``make()`` the first time, then what it made: ``extras`` lives just as long as the output.
+
+    The target is kept beside its value, because the id of an object that is gone may be given to another one.
+    """
+    memo, at = output.extras, (key, id(target))
+    if at not in memo:
+        with torch.set_grad_enabled(output.scores.requires_grad):  # whoever comes first must not decide for the others
+            memo[at] = (make(), target)  # type: ignore[index]
+    return memo[at][0]
 
 
 def logits(output: DenseOutput) -> Tensor:
@@ -40,7 +44,7 @@ def log_probability(output: DenseOutput, target: SemanticTarget) -> Tensor:
     def make() -> Tensor:
         return -F.cross_entropy(logits(output), target.labels, ignore_index=target.ignore, reduction="none")
 
-    return _once(output, f"pixels.log_probability.{id(target)}", make)
+    return _once(output, "pixels.log_probability", make, target)
 
 
 def true_score(output: DenseOutput, target: SemanticTarget) -> Tensor:
@@ -51,15 +55,24 @@ def true_score(output: DenseOutput, target: SemanticTarget) -> Tensor:
 def correct(output: DenseOutput, target: SemanticTarget) -> Tensor:
     """``(B,H,W)`` bool: the target class has the highest score; False on ignored pixels. No gradient.
 
-    A tie for the highest counts as correct here; the referee decides by argmax.
+    A tie for the highest counts as correct here; the referee decides by argmax, which costs ten times as much.
     """
+    return (_lead(output, target) >= 0) & target.valid
+
+
+def wrong(output: DenseOutput, target: SemanticTarget) -> Tensor:
+    """``(B,H,W)`` bool: another class has a higher score. Scores that are not numbers are neither correct nor wrong."""
+    return (_lead(output, target) < 0) & target.valid
+
+
+def _lead(output: DenseOutput, target: SemanticTarget) -> Tensor:
+    """Score of the target class minus the highest score: 0 or negative. No gradient."""
 
     def make() -> Tensor:
         scores = output.scores.detach()
-        top = scores.amax(1)
-        return (scores.gather(1, _safe(target).unsqueeze(1)).squeeze(1) >= top) & target.valid
+        return scores.gather(1, _safe(target).unsqueeze(1)).squeeze(1) - scores.amax(1)
 
-    return _once(output, f"pixels.correct.{id(target)}", make)
+    return _once(output, "pixels.lead", make, target)
 
 
 def norm_of_probabilities(output: DenseOutput) -> Tensor:

@@ -15,8 +15,8 @@ __all__ = ["frozen"]
 def frozen(module: nn.Module) -> Iterator[None]:
     """Freeze parameters and set eval mode; on leaving, also by an error, restore every flag, buffer and the RNG.
 
-    Frozen parameters spare their gradients (a third of a transformer's memory). Buffers are compared and written
-    back only where they changed, so that a BatchNorm somebody left in train mode cannot drift under attack.
+    Frozen parameters spare their gradients (a third of a transformer's memory). Buffers come back as the same
+    tensors with the same content, whether a forward wrote into them or put other tensors in their place.
 
     >>> net = nn.Dropout()
     >>> with frozen(net):
@@ -27,7 +27,8 @@ def frozen(module: nn.Module) -> Iterator[None]:
     """
     training = [(m, m.training) for m in module.modules()]
     gradients = [(p, p.requires_grad) for p in module.parameters()]
-    buffers = [(b, b.detach().clone()) for b in module.buffers()]
+    owned = [(m, name, b) for m in module.modules() for name, b in m._buffers.items() if b is not None]
+    buffers = [(m, name, b, b.detach().clone()) for m, name, b in owned]
     cpu = torch.get_rng_state()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else None
     try:
@@ -42,9 +43,12 @@ def frozen(module: nn.Module) -> Iterator[None]:
         for p, flag in gradients:
             p.requires_grad_(flag)
         with torch.no_grad():
-            for b, before in buffers:
-                if b.shape != before.shape or not torch.equal(b, before):
-                    b.set_(before) if b.shape != before.shape else b.copy_(before)
+            for m, name, b, before in buffers:
+                m._buffers[name] = b
+                if b.shape != before.shape:
+                    b.set_(before)
+                elif not torch.equal(b, before):  # untouched ones stay so: a graph made earlier may still need them
+                    b.copy_(before)
         torch.set_rng_state(cpu)
         if cuda is not None:
             torch.cuda.set_rng_state_all(cuda)
