@@ -36,7 +36,7 @@ DEFINITIONS = {
     "recall": "share of objects with at least half of their pixels right; areas below 32², below 96², above",
     "ci95": "95 % percentile bootstrap over images, paired over attacks; a composed attack's choice is kept",
     "worst_case": "per image the attack with the lowest aAcc; mIoU: the lower of a priced and a greedy joint choice",
-    "eps": "in units of [0,1] pixels; worst_case takes the largest eps of the L-infinity attacks, else of the other norm",
+    "eps": "in units of [0,1] pixels; worst_case takes the largest of the L-infinity attacks, else of the other norm",
 }
 
 

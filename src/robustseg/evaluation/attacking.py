@@ -106,7 +106,7 @@ def attack_rows(
 ) -> tuple[list[Row], Tensor | None, Tensor | None]:
     """Rows of one attack on one batch, with the adversarial images and predictions ``(B,…)`` where there are any.
 
-    The attack sees the images it can work on: those with a finite clean prediction, counted pixels and a pixel to write.
+    The attack sees the images it can work on: with a finite clean prediction, counted pixels and a pixel to write.
     """
     rows = list(_blank(job, batch, planned.key, planned.attack.budget))
     region = None if planned.region is None else torch.stack([planned.region(s) for s in batch.samples]).to(job.device)

@@ -75,8 +75,8 @@ def attack_config(
 ) -> dict[str, Any]:
     """What an attack row depends on: everything a clean row does, the attack, and the seed.
 
-    ``code`` is the digest of a user's own objective, ``artefact`` that of whatever the attack was fitted to, ``options``
-    every number of the attack, its defaults too.
+    ``code`` is the digest of a user's own objective, ``artefact`` that of what the attack was fitted to,
+    ``options`` every number of the attack, its defaults too.
     """
     return {
         **clean,

@@ -17,7 +17,7 @@ from robustseg.evaluation.pictures import gallery
 from robustseg.ops.state import frozen
 from robustseg.tasks.semantic import dense
 
-__all__ = ["estimate"]
+__all__ = ["describe", "estimate"]
 
 ROW_OVERHEAD = 400  # bytes of a row beside its statistics, measured on stores of street:val
 
@@ -72,3 +72,29 @@ def _seconds(work: Callable[[], None], job: Job, rounds: int = 3) -> float:
         machine.synchronise(job.device)
         found.append(time.perf_counter() - start)
     return sorted(found)[rounds // 2]
+
+
+def describe(cost: dict[str, Any]) -> str:
+    """An estimate in words, one line an attack."""
+    lines = [
+        f"{spec}: {cost['images']} images x {a['backwards']} gradients = {_clock(a['seconds'])}"
+        for spec, a in cost["attacks"].items()
+    ]
+    step, forward = 1000 * cost["seconds_per_gradient"], 1000 * cost["seconds_per_forward"]
+    measured = f"{step:.0f} ms a gradient, {forward:.0f} ms a forward"
+    lines.append(f"in all {_clock(cost['seconds'])} and {cost['bytes'] / 1e6:.1f} MB ({measured}, {cost['device']})")
+    return "\n".join(lines)
+
+
+def _clock(seconds: float) -> str:
+    """Seconds for people.
+
+    >>> _clock(42), _clock(150), _clock(7300)
+    ('42 s', '2 min 30 s', '2 h 2 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

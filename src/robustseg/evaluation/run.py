@@ -48,6 +48,7 @@ def evaluate(
     window: int | None = None,
     progress: Progress | None = None,
     dry_run: bool = False,
+    command: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Attack a model on a data set and score what is left of it; the dictionary is that of ``out/summary.json``.
 
@@ -72,6 +73,8 @@ def evaluate(
         fit_data=fit_data, region=region, count=count, class_map=class_map, eight_bit=eight_bit,
         early_stop=early_stop, shard=shard, window=window, tick=lambda text, done, of: tell(done, of, text),
     )  # fmt: skip
+    if command is not None:
+        job.info["argv"] = list(command)
     if dry_run:
         from robustseg.evaluation.plan import estimate
 

@@ -91,7 +91,7 @@ class Row:
 @dataclass(frozen=True)
 class Run:
     """What one command asked for: ``clean`` key, ``attacks`` {spec: key}, ``ensembles`` {spec: [member
-    specs]}, image ids in order, and ``info`` (model, data, classes, versions …), recorded but no part of an identity."""
+    specs]}, image ids in order, and ``info`` (model, data, classes, versions …), no part of an identity."""
 
     clean: str
     attacks: dict[str, str]

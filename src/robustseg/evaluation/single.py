@@ -1,0 +1,134 @@
+"""Attack pictures from files: no data set, no truth; the reference is the clean prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from robustseg import catalog
+from robustseg.data.images import read_image
+from robustseg.errors import UserError
+from robustseg.evaluation import device as machine
+from robustseg.evaluation import masks, referee
+from robustseg.evaluation.colours import coloured, gain, palette, perturbation, save_index, save_rgb
+from robustseg.evaluation.files import slug, write_json
+from robustseg.ops import seeds
+from robustseg.ops.state import frozen
+from robustseg.types import Model, Sample
+
+__all__ = ["attack_images"]
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """What a region needs to know of the data: nothing but the class names."""
+
+    classes: tuple[str, ...]
+    ref: str = "pictures"
+    ignore: int = 255
+    task: str = "semantic"
+    ids: tuple[str, ...] = ()
+    size: None = None
+
+    def __len__(self) -> int:
+        return 0
+
+    def __getitem__(self, index: int) -> Sample:
+        raise IndexError(index)
+
+    def digest(self) -> str:
+        """Nothing to hash."""
+        return ""
+
+
+def attack_images(
+    paths: Sequence[str | Path],
+    model: str | Model,
+    spec: str,
+    *,
+    out: str | Path,
+    seed: int = 0,
+    device: str = "auto",
+    window: int | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Attack each picture file by itself and write what came out to ``out/NAME/``.
+
+    ``adversarial.npz`` holds the image losslessly (float32 in [0,1]). Returns per picture ``changed``: the share of
+    pixels whose predicted class changed, the norms, and the cost. Raises UserError for what cannot be read or attacked.
+    """
+    attack = catalog.attack(spec)
+    if "reference" not in attack.given and attack.reference != "pred":
+        attack = catalog.attack(attack, reference="pred")
+    if attack.needs_fit:
+        raise UserError(f"{attack.name} must be fitted on a data set; use `robustseg evaluate`, or another attack")
+    names = [Path(p).stem for p in paths]
+    if len(set(names)) < len(names):
+        raise UserError("two pictures have the same file name; attack them into separate folders")
+    if isinstance(model, str):
+        from robustseg.models import load_model
+
+        model = load_model(model, device=str(machine.choose(device)), window=window)
+    done = []
+    for n, path in enumerate(paths):
+        if progress:
+            progress(n, len(paths), str(path))
+        done.append({"image": str(path), **_one(Path(path), model, attack, Path(out) / slug(names[n]), seed)})
+    return done
+
+
+def _one(path: Path, model: Model, attack: catalog.Attack, folder: Path, seed: int) -> dict[str, Any]:
+    image = read_image(path)[None]
+    where = next((p.device for p in model.module.parameters()), torch.device("cpu"))
+    x = image.to(where)
+    with frozen(model.module), machine.repeatable():
+        before, finite = referee.predict(model, x)
+        if not bool(finite.all()):
+            raise UserError(f"{path}: the model's scores are not finite; look at it with `robustseg doctor`")
+        region = None
+        if attack.region is not None:
+            sample = Sample(path.stem, image[0], before[0].cpu())
+            region = masks.mask(attack.region, _Pictures(model.spec.classes))(sample)[None].to(where)
+            if not bool(region.any()):
+                raise UserError(f"{path}: the region {attack.region} has no pixel in this picture")
+        result = attack(model, x, None, ids=seeds.content_ids(image), seed=seed, region=region)
+        eps = float(Fraction(attack.eps))
+        fault = referee.inspect(x, result.images, eps=eps, norm=attack.norm, region=region)[0]
+        if fault is not None:
+            raise UserError(f"{path}: {attack.spec} broke its own rules ({fault}); nothing was written")
+        found = result.images.clamp(0, 1)
+        after, _ = referee.predict(model, found)
+    size = referee.norms(x, found)[0]
+    _write(folder, image[0].numpy(), found[0].cpu().numpy(), before[0].cpu().numpy(), after[0].cpu().numpy(), model)
+    about = {
+        "attack": attack.spec,
+        "applicable": result.applicable is None or bool(result.applicable[0]),
+        "changed": float((before != after).float().mean()),
+        "forwards": int(result.forwards[0]),
+        "backwards": int(result.backwards[0]),
+        **size,
+        "folder": str(folder),
+    }
+    write_json(folder / "result.json", {**about, "model": model.spec.ref, "seed": seed})
+    return about
+
+
+def _write(folder: Path, clean: Any, attacked: Any, before: Any, after: Any, model: Model) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        delta = attacked - clean
+        colours = list(palette(model.spec.classes).values())
+        np.savez_compressed(folder / "adversarial.npz", image=attacked.astype(np.float32))
+        save_rgb(folder / "adversarial.png", attacked)
+        save_rgb(folder / "perturbation.png", perturbation(delta, gain(delta)))
+        for name, labels in (("clean_prediction", before), ("prediction", after)):
+            save_rgb(folder / f"{name}.png", coloured(labels, colours))
+            save_index(folder / f"{name}.index.png", labels)
+    except OSError as problem:
+        raise UserError(f"cannot write {folder}: {problem.strerror or problem}; choose another --out") from problem

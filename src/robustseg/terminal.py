@@ -1,0 +1,63 @@
+"""What every command shares: progress bars on stderr, JSON on stdout, one line for an error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+from robustseg.errors import UserError
+
+__all__ = ["bar", "emit", "guarded"]
+
+
+def emit(value: Any) -> None:
+    """JSON on stdout."""
+    print(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+@contextmanager
+def bar(text: str, unit: str = "") -> Iterator[Callable[[float, float, str], None]]:
+    """A progress bar on stderr, plain silence where that is no terminal; yields ``progress(done, total, text)``."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), TextColumn("{task.description}", markup=False))
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
+        task = shown.add_task(text, total=None)
+
+        def progress(done: float, total: float, text: str) -> None:
+            shown.update(task, completed=done, total=total or None, description=text)
+
+        yield progress
+
+
+def guarded(app: Callable[..., Any], argv: Sequence[str], aborts: tuple[type[BaseException], ...]) -> NoReturn:
+    """Run a typer app and leave with its exit code: one line for every error, a traceback only with ``--debug``."""
+    debug = "--debug" in argv
+    arguments = [a for a in argv if a != "--debug"]
+    try:
+        code = app(args=arguments, prog_name="robustseg", standalone_mode=False) or 0
+        sys.stdout.flush()
+        sys.exit(code)
+    except (KeyboardInterrupt, *aborts):
+        _leave("interrupted; what is in the store stays: run the same command again to continue", 130)
+    except BrokenPipeError:
+        sys.stdout = None  # whoever read us has gone; nothing to complain about
+        sys.exit(0)
+    except Exception as problem:
+        if debug:
+            raise
+        if isinstance(problem, UserError):
+            _leave(str(problem), 2)
+        if hasattr(problem, "format_message"):  # a wrong option or argument
+            _leave(f"{problem.format_message()} See: robustseg --help", 2)
+        _leave(f"{type(problem).__name__}: {problem} (a fault of robustseg; --debug shows where)", 3)
+
+
+def _leave(text: str, code: int) -> NoReturn:
+    print(f"error: {' '.join(text.split())}", file=sys.stderr)
+    sys.exit(code)
