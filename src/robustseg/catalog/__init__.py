@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 from robustseg.catalog.artefact import Artefact
 from robustseg.catalog.attack import Attack
-from robustseg.catalog.build import load_function
+from robustseg.catalog.custom import code_hash, load_function
 from robustseg.catalog.entries import ENTRIES, Entry
-from robustseg.catalog.spec import check, near, parse
+from robustseg.catalog.spec import check, check_names, near, parse
 from robustseg.errors import UserError
 
 __all__ = ["Artefact", "Attack", "Entry", "attack", "entries", "expand"]
 
 
-def attack(spec: str | Attack | Callable[..., Any], *, eps: str | None = None, **options: str | int | float) -> Attack:
+def attack(
+    spec: str | Attack | Callable[..., Any], *, eps: str | float | None = None, **options: str | int | float
+) -> Attack:
     """The attack of a spec text, or the PGD attack on your own objective function.
 
     ``spec``: ``"segpgd:eps=8/255,steps=20"``, ``"segpgd@paper"``, or a function ``(output, target) -> (B,)`` to be
-    maximised; ``eps`` and ``options`` are added to it. Raises UserError for unknown names, options and values.
+    maximised; ``eps`` and ``options`` are added to it, and override what an attack that is passed again was given.
+    Raises UserError for unknown names, options and values.
 
     >>> attack("pgd:steps=5", eps="4/255").spec
     'pgd:eps=4/255,steps=5'
     """
-    extra = {k: str(v) for k, v in options.items()} | ({"eps": eps} if eps else {})
+    extra = {k: str(v) for k, v in {**options, "eps": eps}.items() if v is not None}
     if isinstance(spec, Attack):
-        return _make(spec.entry, {**spec.given, **extra}, spec.paper, spec.function, spec.code, spec.artefact)
+        given = {**spec.given, **extra}
+        if "objective" in extra:
+            return _make(spec.entry, given, spec.paper, load_function(extra["objective"]))
+        return _make(spec.entry, given, spec.paper, spec.function, spec.artefact)
     if callable(spec):
-        named = {"objective": getattr(spec, "__name__", type(spec).__name__), **extra}
-        return _make(ENTRIES["pgd"], named, False, spec, _source_hash(spec))
+        return _make(
+            ENTRIES["pgd"], {"objective": getattr(spec, "__name__", type(spec).__name__), **extra}, False, spec
+        )
     name, given = parse(spec)
     twice = sorted(given.keys() & extra.keys())
     if twice:
@@ -42,8 +47,8 @@ def attack(spec: str | Attack | Callable[..., Any], *, eps: str | None = None, *
     if at and suffix != "paper":
         raise UserError(f"unknown variant {name!r}; the authors' numbers are {plain}@paper")
     given = {**given, **extra}
-    function = load_function(given["objective"]) if "objective" in given else None
-    return _make(ENTRIES[plain], given, bool(at), function, _source_hash(function) if function else "")
+    check_names(plain, given, ENTRIES[plain].known(), ENTRIES[plain].refused)
+    return _make(ENTRIES[plain], given, bool(at), load_function(given["objective"]) if "objective" in given else None)
 
 
 def expand(spec: str | Attack) -> list[Attack]:
@@ -62,22 +67,13 @@ def _make(
     given: dict[str, str],
     paper: bool,
     function: Callable[..., Any] | None,
-    code: str,
     artefact: Artefact | None = None,
 ) -> Attack:
+    check_names(entry.name, given, entry.known(), entry.refused)
     params = entry.params(given, paper)
-    check(entry.name, params, entry.known())
-    if function is not None and (entry.members or "target" in params):
-        raise UserError(f"{entry.name} takes no objective of its own; use pgd:objective=FILE.py:FUNCTION")
+    check(entry.name, params)
+    if function is not None and "target" in params:
+        raise UserError(f"{entry.name}: an objective of your own and target= exclude each other; keep one")
     if entry.name == "static" and "target" not in params:
         raise UserError("static needs the scene to show: static:target=FILE.png (an 8-bit map of class indices)")
-    return Attack(entry, params, given, paper, function, code, artefact)
-
-
-def _source_hash(function: Callable[..., Any]) -> str:
-    """Hash of a custom objective's source, so that an edited function is another run key."""
-    try:
-        text = inspect.getsource(inspect.getmodule(function) or function)
-    except (OSError, TypeError):
-        text = repr(getattr(function, "__code__", function).co_code if hasattr(function, "__code__") else function)
-    return hashlib.sha256((text + getattr(function, "__qualname__", "")).encode()).hexdigest()[:16]
+    return Attack(entry, params, given, paper, function, code_hash(function) if function else "", artefact)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from robustseg.attacks.loop import Found, Problem
+from robustseg.attacks.combinators import join_traces, only
+from robustseg.attacks.constraints import Ball
+from robustseg.attacks.loop import Found, Problem, Search
 from robustseg.catalog import build
 from robustseg.catalog.artefact import Artefact, class_pixels
+from robustseg.catalog.door import check_input
 from robustseg.catalog.entries import ENTRIES, Entry
 from robustseg.catalog.goals import goal_labels
 from robustseg.catalog.spec import Params
@@ -53,9 +57,12 @@ class Attack:
     @property
     def spec(self) -> str:
         """Canonical text: the radius first, then the options that differ from the defaults, sorted."""
-        default = self.entry.params({"norm": self.params["norm"]}, self.paper)
-        other = sorted(k for k, v in self.params.items() if k != "eps" and (v != default.get(k) or k == "norm" != v))
-        shown = [k for k in other if not (k == "norm" and self.params[k] == "linf")]
+        shaping = {
+            k: self.params[k] for k in ("norm", "update") if k in self.params
+        }  # other defaults follow from these
+        plain, shaped = self.entry.params({}, self.paper), self.entry.params(shaping, self.paper)
+        default = {**shaped, **{k: plain.get(k, "") for k in shaping}}
+        shown = sorted(k for k, v in self.params.items() if k != "eps" and v != default.get(k))
         return f"{self.name}:" + ",".join(f"{k}={self.params[k]}" for k in ("eps", *shown))
 
     @property
@@ -109,15 +116,11 @@ class Attack:
     @property
     def members(self) -> tuple[Attack, ...]:
         """The attacks of an ensemble, with its options handed down; empty for a single attack."""
-        passed = {k: v for k, v in self.params.items() if k in ("eps", "norm", "steps", "restarts", "reference")}
-        passed |= {k: self.params[k] for k in ("region",) if k in self.params}
-        made = []
-        for name in self.entry.members:
-            entry = ENTRIES[name]
-            params = entry.params(passed, self.paper)
-            kept = self.artefact if entry.loss == "balanced-masked-ce" else None
-            made.append(Attack(entry, params, passed, self.paper, artefact=kept))
-        return tuple(made)
+        made = (
+            Attack(entry, entry.params(self.given, self.paper), self.given, self.paper)
+            for entry in (ENTRIES[name] for name in self.entry.members)
+        )
+        return tuple(m.with_artefact(self.artefact) if m.needs_fit and self.artefact else m for m in made)
 
     @property
     def budget(self) -> tuple[int, int]:
@@ -129,7 +132,7 @@ class Attack:
 
     @property
     def _needs_clean(self) -> bool:
-        return self.reference == "pred" or self.targeted or self.entry.loss == "metzen"
+        return self.reference == "pred" or self.params.get("target") == "least-likely"
 
     # ---------------------------------------------------------------- artefacts
 
@@ -146,6 +149,17 @@ class Attack:
     def with_artefact(self, artefact: Artefact) -> Attack:
         """The same attack, knowing ``artefact``."""
         return replace(self, artefact=artefact)
+
+    def _check_artefact(self, model: Model) -> None:
+        if not self.needs_fit:
+            return
+        if self.artefact is None:
+            raise UserError(
+                f"{self.name} needs class counts of other images: a = attack.fit(model, data); attack.with_artefact(a)"
+            )
+        known, classes = len(self.artefact.tensors["class_pixels"]), len(model.spec.classes)
+        if known != classes:
+            raise UserError(f"{self.name} was fitted for {known} classes, the model has {classes}; fit it again")
 
     # ---------------------------------------------------------------- running
 
@@ -167,15 +181,15 @@ class Attack:
         ``region (B,H,W)`` bool, where the attacker may write. ``ids`` seed the draws (default: a content hash).
         Raises: UserError for input that cannot be attacked. The model is left exactly as it was.
         """
-        _check(model, images, targets, ids, region)
+        check_input(model, images, targets, ids, region)
+        if self.region is not None and region is None:
+            raise UserError(f"region={self.region} is a word for pixels; pass the pixels as region=, bool (B,H,W)")
+        self._check_artefact(model)
         if self.entry.members:
             return self._ensemble(model, images, targets, ids, seed, region, early_stop)
-        if self.needs_fit and self.artefact is None:
-            raise UserError(
-                f"{self.name} needs class counts of other images: a = attack.fit(model, data); attack.with_artefact(a)"
-            )
-        with frozen(model.module):
-            return self._run(model, images, targets, ids or seeds.content_ids(images), seed, region, early_stop)
+        with torch.inference_mode(False), frozen(model.module):
+            ids = seeds.content_ids(images) if ids is None else ids
+            return self._run(model, images, targets, ids, seed, region, early_stop)
 
     def _run(
         self,
@@ -188,7 +202,7 @@ class Attack:
         early_stop: bool,
     ) -> AttackResult:
         device = next((p.device for p in model.module.parameters()), images.device)
-        images = images.to(device)
+        images = images.detach().to(device)
         size = (images.shape[-2], images.shape[-1])
 
         def forward(x: Tensor) -> DenseOutput:
@@ -200,25 +214,25 @@ class Attack:
         if self._needs_clean:
             with torch.no_grad():
                 clean = forward(images)
-        elif truth is None:
-            raise UserError(f"{self.name}: no labels were given; pass targets, or use reference=pred")
-        target, applicable = self._target(model, truth, clean)
+        reference, target = self._target(model, truth, clean)
+        writable = None if region is None else region.to(device)
+        applicable = _applicable(target, reference, writable, self.params.get("target") == "nearest")
 
-        goal: Objective = build.objective(self.entry, self.params, self.function)
-        search = build.search(self.entry, self.params, goal, self.function is not None)
-        constants = self.artefact.tensors if self.artefact else {}
+        objective: Objective = build.objective(self.entry, self.params, self.function)
+        search = build.search(self.entry, self.params, objective, self.function is not None)
+        constants = {"reference": reference.labels, **(self.artefact.tensors if self.artefact else {})}
         zero = torch.zeros_like(images)
-        state: State = goal.init(View(images, images, zero, clean or DenseOutput(zero)), target, constants)
+        state: State = objective.init(View(images, images, zero, clean or DenseOutput(zero)), target, constants)
         problem = Problem(
             forward=forward,
             images=images,
             target=target,
             state=state,
             generators=lambda restart: [seeds.generator(seed, i, restart) for i in ids],
-            writable=None if region is None else region.to(device),
+            writable=writable,
             early_stop=early_stop,
         )
-        found = _where_applicable(search, problem, build.ball(self.params), applicable)
+        found = _found(search, problem, build.ball(self.params), applicable)
         return AttackResult(
             images=images + found.theta,
             score=found.score,
@@ -231,17 +245,16 @@ class Attack:
 
     def _target(
         self, model: Model, truth: SemanticTarget | None, clean: DenseOutput | None
-    ) -> tuple[SemanticTarget, Tensor | None]:
-        """The labels to leave, or the goal to reach, and which images have anything to aim at."""
-        if not self.targeted:
-            if self.reference == "gt" or clean is None:
-                assert truth is not None
-                return truth, None
-            ignore = 255 if truth is None else truth.ignore
-            labels = clean.scores.argmax(1)
-            return SemanticTarget(labels if truth is None else torch.where(truth.valid, labels, ignore), ignore), None
-        assert clean is not None
-        return goal_labels(self.params, model, clean, truth)
+    ) -> tuple[SemanticTarget, SemanticTarget]:
+        """What counts as right, and the labels to leave (the same) or the goal to reach; unlabelled pixels ignored."""
+        reference = truth
+        if self.reference == "pred":
+            assert clean is not None
+            labels, ignore = clean.scores.argmax(1), 255 if truth is None else truth.ignore
+            reference = SemanticTarget(labels if truth is None else torch.where(truth.valid, labels, ignore), ignore)
+        if reference is None:
+            raise UserError(f"{self.name}: no labels were given; pass targets, or use reference=pred")
+        return reference, goal_labels(self.params, model, reference, clean) if self.targeted else reference
 
     def _ensemble(
         self,
@@ -261,69 +274,28 @@ class Attack:
         at = torch.arange(len(images), device=best.device)
         return AttackResult(
             images=torch.stack([r.images for r in results])[best, at],
-            score=torch.stack([r.score for r in results]).amax(0),
+            score=torch.stack([r.score for r in results])[best, at],
             forwards=torch.stack([r.forwards for r in results]).sum(0),
             backwards=torch.stack([r.backwards for r in results]).sum(0),
-            trace=torch.cat([r.trace for r in results], 1).nan_to_num(-torch.inf).cummax(1).values,
+            trace=reduce(join_traces, [r.trace for r in results]),
+            applicable=results[0].applicable,
         )
 
 
-def _check(model: Any, images: Tensor, targets: Any, ids: Sequence[str] | None, region: Tensor | None) -> None:
-    if not hasattr(model, "spec") or not hasattr(model, "module"):
-        raise UserError(
-            f"the model is a bare {type(model).__name__}; wrap it first: robustseg.wrap(module, classes=[...])"
-        )
-    if images.dim() != 4 or images.dtype != torch.float32:
-        raise UserError(f"images must be float32 (B,C,H,W), got {images.dtype} {tuple(images.shape)}")
-    low, high = images.aminmax()
-    if not (bool(low >= -1e-6) and bool(high <= 1 + 1e-6)):
-        hint = "divide by 255" if high > 2 else "undo the normalisation; it belongs into robustseg.wrap(mean=, std=)"
-        raise UserError(f"images must lie in [0,1], found [{float(low):.3g}, {float(high):.3g}]; {hint}")
-    labels = targets.labels if isinstance(targets, SemanticTarget) else targets
-    if labels is not None and (labels.shape != images.shape[:1] + images.shape[2:] or labels.dtype != torch.int64):
-        want = f"int64 {(len(images), *images.shape[2:])}"
-        raise UserError(f"targets must be {want}, got {labels.dtype} {tuple(labels.shape)}")
-    if labels is not None:
-        ignore = targets.ignore if isinstance(targets, SemanticTarget) else 255
-        bad = labels[(labels != ignore) & ((labels < 0) | (labels >= len(model.spec.classes)))]
-        if len(bad):
-            raise UserError(
-                f"label {int(bad[0])} is neither one of the model's {len(model.spec.classes)} classes nor {ignore} "
-                "(ignored); map the labels to the model's class indices"
-            )
-    if ids is not None and len(ids) != len(images):
-        raise UserError(f"{len(ids)} ids for {len(images)} images; give one id an image")
-    if region is not None and (region.dtype != torch.bool or region.shape != images.shape[:1] + images.shape[2:]):
-        raise UserError(f"region must be bool (B,H,W), got {region.dtype} {tuple(region.shape)}")
+def _applicable(target: SemanticTarget, reference: SemanticTarget, writable: Tensor | None, hides: bool) -> Tensor:
+    """``(B,)`` bool: a pixel counts, one may be written, and, where a class is to be hidden, one is to be changed."""
+    pixels = target.valid & (target.labels != reference.labels) if hides else target.valid
+    applicable = pixels.flatten(1).any(1)
+    return applicable if writable is None else applicable & writable.flatten(1).any(1)
 
 
-def _where_applicable(search: Any, problem: Problem, ball: Any, applicable: Tensor | None) -> Found:
-    """Search on the images that have something to aim at; the others come back untouched, at no cost."""
-    if applicable is None or bool(applicable.all()):
-        return search(problem, ball, None, 0)
-    n, theta = len(problem.images), torch.zeros_like(problem.images)
-    zeros = torch.zeros(n, dtype=torch.int64, device=theta.device)
-    found = Found(theta, theta.new_ones(n), zeros, zeros.clone(), theta.new_ones(n, 1))
+def _found(search: Search, problem: Problem, ball: Ball, applicable: Tensor) -> Found:
+    """Search where there is something to do; other images come back untouched, with score NaN, at no cost."""
     keep = applicable.nonzero().flatten()
-    if not len(keep):
-        return found
-    part = search(
-        replace(
-            problem,
-            images=problem.images[keep],
-            target=problem.target.select(keep),
-            state={k: v[keep] for k, v in problem.state.items()},
-            generators=lambda restart: [problem.generators(restart)[i] for i in keep.tolist()],
-            writable=None if problem.writable is None else problem.writable[keep],
-        ),
-        ball,
-        None,
-        0,
-    )
-    trace = theta.new_ones(n, part.trace.shape[1])
-    for whole, piece in zip(
-        (found.theta, found.score, found.forwards, found.backwards, trace),
-        (part.theta, part.score, part.forwards, part.backwards, part.trace),
-    ):
-        whole[keep] = piece
-    return replace(found, trace=trace)
+    if len(keep) == len(applicable):
+        return search(problem, ball, None, 0)
+    if len(keep):
+        return only(search, keep)(problem, ball, None, 0)
+    nothing = torch.zeros_like(applicable, dtype=torch.int64)
+    unknown = problem.images.new_full((len(applicable), 1), torch.nan)
+    return Found(torch.zeros_like(problem.images), unknown[:, 0], nothing, nothing, unknown)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,13 +14,12 @@ from robustseg.attacks.constraints import Ball
 from robustseg.attacks.loop import Search, gradient_search
 from robustseg.catalog.entries import Entry
 from robustseg.catalog.spec import Params, number, step_length
-from robustseg.errors import UserError
 from robustseg.objectives.base import Objective, from_plain
 from robustseg.objectives.semantic import metzen, semantic
 from robustseg.ops import pixels as px
 from robustseg.types import SemanticTarget, State, View
 
-__all__ = ["ball", "budget", "load_function", "objective", "search"]
+__all__ = ["ball", "budget", "objective", "search"]
 
 
 def ball(params: Params) -> Ball:
@@ -44,7 +41,7 @@ def search(entry: Entry, params: Params, goal: Objective, custom: bool) -> Searc
     targeted = "target" in params
     score = _hidden_and_kept if entry.loss == "metzen" else _reached if targeted else _wrong
     track = None
-    if entry.track_ce and not custom:
+    if entry.track_ce and params["update"] == "apgd" and not custom:
         track = _toward_goal if targeted else _away
     rule = _update(entry, params)
 
@@ -69,7 +66,8 @@ def _update(entry: Entry, params: Params) -> updates.Update:
     if params["update"] == "adam":
         return updates.adam(length)
     if params["update"] == "apgd":
-        return updates.apgd()
+        radius = number(params["eps"], "eps")
+        return updates.apgd(length / radius if radius else 2.0)
     return updates.sign(length)
 
 
@@ -105,26 +103,3 @@ def _away(view: View, target: SemanticTarget) -> Tensor:
 
 def _toward_goal(view: View, target: SemanticTarget) -> Tensor:
     return -_away(view, target)
-
-
-# ------------------------------------------------------------------------- a user's own objective
-
-
-def load_function(reference: str) -> Callable[..., Any]:
-    """The function behind ``FILE.py:NAME``; it is the user's own code and runs as such."""
-    file, _, name = reference.rpartition(":")
-    path = Path(file)
-    if not name or not path.is_file():
-        raise UserError(f"objective={reference}: write FILE.py:FUNCTION; {file or reference} is not a file")
-    spec = importlib.util.spec_from_file_location(f"robustseg_objective_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as e:
-        raise UserError(f"objective={reference}: {path} does not run: {type(e).__name__}: {e}") from e
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise UserError(f"objective={reference}: {path} has no function {name!r}")
-    return function

@@ -10,8 +10,12 @@ from robustseg.catalog.spec import COMMON, Params
 __all__ = ["ENTRIES", "Entry"]
 
 SEA_RADII = ((2.0, 0.3), (1.5, 0.3), (1.0, 0.4))
-BASE = {"norm": "linf", "eps": "8/255", "step_size": "eps/4", "restarts": "1", "reference": "gt"}
+BASE = {"norm": "linf", "eps": "8/255", "reference": "gt"}
 L2_EPS = "128/255"
+HIDE_OPTIONS = {
+    "omega": "weight of the pixels to change, 0 to 1",
+    "tau": "confidence above which a pixel rests, 0 to 1",
+}
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,8 @@ class Entry:
     """One named attack. ``defaults`` are practical; ``paper`` overrides them under ``NAME@paper``.
 
     ``loss``: a key of ``objectives.semantic.LOSSES`` or ``metzen``; ``radii``: (factor, share of steps) stages;
-    ``members``: specs of an ensemble; ``version`` rises when the code changes what the attack computes.
+    ``track_ce``: APGD watches the mean cross-entropy; ``members``: names of an ensemble; ``refused``: options that
+    would have no meaning here; ``version`` rises when the code changes what the attack computes.
     """
 
     name: str
@@ -36,20 +41,30 @@ class Entry:
     defaults: Mapping[str, str] = field(default_factory=dict)
     paper: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
+    refused: tuple[str, ...] = ()
     errata: str = ""
     version: int = 1
 
     def known(self) -> tuple[str, ...]:
         """Names of the options it takes."""
-        return (*(k for k in COMMON if self.targeted or k not in ("target", "class")), *self.options)
+        common = (k for k in COMMON if self.targeted or k not in ("target", "class"))
+        return (*(k for k in common if k not in self.refused), *self.options)
 
     def params(self, given: Params, paper: bool) -> Params:
-        """Defaults, the paper's numbers if asked for, then what was given."""
-        norm = given.get("norm", BASE["norm"])
-        base = {**BASE, "steps": str(self.steps), "update": self.update, **self.defaults}
-        if norm == "l2":
+        """Defaults, the paper's numbers if asked for, then what was given; an ensemble leaves its members their own."""
+        numbers = dict(self.paper) if paper else {}
+        base = {**BASE, **self.defaults}
+        if given.get("norm") == "l2":
             base["eps"] = L2_EPS
-        return {**base, **(self.paper if paper else {}), **given}
+            numbers = {k: v for k, v in numbers.items() if k not in ("eps", "step_size")}  # lengths in linf
+        if not self.members:
+            update = given.get("update", self.update)
+            step = "eps*2" if update == "apgd" else "eps/4"
+            base = {"step_size": step, "steps": str(self.steps), "restarts": "1", "update": update, **base}
+        merged = {**base, **numbers, **given}
+        if merged.get("target") != "nearest" and "class" not in given:
+            merged.pop("class", None)
+        return merged
 
 
 _ENTRIES = (
@@ -59,6 +74,7 @@ _ENTRIES = (
         "baseline; no gradient",
         steps=0,
         targeted=False,
+        refused=("step_size", "steps", "update", "objective"),
     ),
     Entry(
         "fgsm",
@@ -98,6 +114,7 @@ _ENTRIES = (
         "PGD whose weight moves from correct pixels to all pixels.",
         "Gu, Zhao, Tresp, Torr, ECCV 2022, arXiv 2207.12391, algorithm 1",
         loss="segpgd",
+        track_ce=True,
         paper={"eps": "0.03", "step_size": "0.01", "steps": "100"},
         errata="λ_t = (t-1)/2T; a package uses iter/(2·iters), the same thing counted from 0.",
     ),
@@ -106,6 +123,7 @@ _ENTRIES = (
         "PGD weighted by the cosine between prediction and truth.",
         "Agnihotri, Jung, Keuper, ICML 2024, arXiv 2302.02213",
         loss="cospgd",
+        track_ce=True,
         paper={"step_size": "0.01", "steps": "40"},
     ),
     Entry(
@@ -187,7 +205,8 @@ _ENTRIES = (
         loss="metzen",
         steps=60,
         random_start=False,
-        options={"omega": "weight of the pixels to change", "tau": "confidence above which a pixel rests"},
+        refused=("objective",),
+        options=HIDE_OPTIONS,
         defaults={"target": "nearest", "class": "person", "reference": "pred", "omega": "0.9", "tau": "0.75"},
         paper={"eps": "10/255", "step_size": "1/255", "steps": "60", "omega": "0.9999"},
         errata="ω = 0.9999 gives up the background; 0.9 hides as well on the zoo and keeps it. The ports' τ-test on "
@@ -200,7 +219,8 @@ _ENTRIES = (
         loss="metzen",
         steps=60,
         random_start=False,
-        options={"omega": "weight of the pixels to change", "tau": "confidence above which a pixel rests"},
+        refused=("objective",),
+        options=HIDE_OPTIONS,
         defaults={"reference": "pred", "omega": "0.5", "tau": "0.75"},
         paper={"eps": "10/255", "step_size": "1/255", "steps": "60"},
     ),
@@ -208,22 +228,18 @@ _ENTRIES = (
         "sea",
         "Segmentation Ensemble Attack: worst of masked CE, balanced masked CE and JS.",
         "Croce, Singh, Hein, ECCV 2024, arXiv 2306.12941",
-        update="apgd",
-        steps=50,
         targeted=False,
+        refused=("objective",),
         members=("masked-ce", "balanced-masked-ce", "js"),
-        paper={"steps": "300"},
         errata="Reported as data-set worst case: per image for aAcc, by a joint choice for mIoU.",
     ),
     Entry(
         "strong",
         "The default ensemble: Tsallis, JS, balanced masked CE (APGD) and PAdam-Cos, 200 gradients an image in all.",
         "members as cited there; the choice is ours: the strongest on robust and on normal models in their papers",
-        update="apgd",
-        steps=50,
         targeted=False,
+        refused=("objective",),
         members=("tsallis", "js", "balanced-masked-ce", "padam-cos"),
-        paper={"steps": "300"},
     ),
 )
 

@@ -23,29 +23,22 @@ def class_index(model: Model, name: str) -> int:
     return names.index(name.lower())
 
 
-def goal_labels(
-    params: Params, model: Model, clean: DenseOutput, truth: SemanticTarget | None
-) -> tuple[SemanticTarget, Tensor | None]:
-    """Goal map ``(B,H,W)`` in model classes and, where an image may have nothing to aim at, ``applicable (B,)``.
-
-    ``clean`` is the clean output at label size. Ignored pixels of the truth stay ignored.
+def goal_labels(params: Params, model: Model, reference: SemanticTarget, clean: DenseOutput | None) -> SemanticTarget:
+    """Goal map ``(B,H,W)`` in model classes; ``reference``, what counts as right now, lends its labels and its ignored
+    pixels. ``clean`` is the clean output at label size, which only ``least-likely`` looks at.
     """
-    target, ignore = params["target"], 255 if truth is None else truth.ignore
-    prediction = clean.scores.argmax(1)
-    applicable = None
+    target, labels, ignore = params["target"], reference.labels, reference.ignore
     if target == "nearest":
-        hidden = class_index(model, params["class"])
-        goal, applicable = hide_nearest(prediction, hidden, None if truth is None else truth.valid)
-        if truth is not None:
-            applicable &= ((prediction == hidden) & truth.valid).flatten(1).any(1)
+        goal = hide_nearest(labels, class_index(model, params["class"]), reference.valid)[0]
     elif target == "least-likely":
+        assert clean is not None
         goal = least_likely(clean.scores)
     elif target.startswith("class:"):
-        goal = torch.full_like(prediction, class_index(model, target[len("class:") :]))
+        goal = torch.full_like(labels, class_index(model, target[len("class:") :]))
     else:
-        goal = _label_map(Path(target), tuple(prediction.shape[1:]), len(model.spec.classes), ignore)
-        goal = goal.to(prediction).expand_as(prediction)
-    return SemanticTarget(goal if truth is None else torch.where(truth.valid, goal, ignore), ignore), applicable
+        goal = _label_map(Path(target), tuple(labels.shape[1:]), len(model.spec.classes), ignore)
+        goal = goal.to(labels).expand_as(labels)
+    return SemanticTarget(torch.where(reference.valid, goal, ignore), ignore)
 
 
 def _label_map(path: Path, size: tuple[int, ...], classes: int, ignore: int) -> Tensor:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from robustseg.errors import UserError
 
-__all__ = ["Params", "check", "near", "number", "parse", "step_length"]
+__all__ = ["COMMON", "Params", "check", "check_names", "near", "number", "parse", "step_length"]
 
 Params = dict[str, str]  # every option as text, as it was written: 8/255 stays 8/255
 
 COMMON = {  # option -> what it means; every attack has these
     "eps": "radius of the ball, in the unit of the pixels [0,1], e.g. 8/255",
-    "step_size": "length of a step: a number like 2/255, or relative to the radius like eps/4",
+    "step_size": "length of a step: a number like 2/255, or relative to the radius like eps/4 or eps*2",
     "steps": "gradient steps (per restart)",
     "restarts": "independent starts; the best is kept per image",
     "norm": "linf or l2",
@@ -31,13 +31,14 @@ CHOICES = {
     "update": ("sign", "momentum", "adam", "apgd"),
     "reference": ("gt", "pred"),
 }
+SHARES = ("omega", "tau")  # options between 0 and 1
 
 
 def near(word: str, known: Iterable[str]) -> str:
     """The known words nearest to ``word``, for an error message.
 
-    >>> near("segpdg", ["pgd", "segpgd"])
-    'did you mean segpgd, pgd?'
+    >>> near("segpdg", ["fgsm", "segpgd"])
+    'did you mean segpgd?'
     """
     known = list(known)
     close = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
@@ -53,7 +54,7 @@ def parse(text: str) -> tuple[str, Params]:
     name, _, rest = text.strip().partition(":")
     params: Params = {}
     for part in filter(None, (p.strip() for p in rest.split(","))):
-        key, equals, value = part.partition("=")
+        key, equals, value = (word.strip() for word in part.partition("="))
         if not equals or not value:
             raise UserError(f"attack {text!r}: cannot read {part!r}; write options as key=value, separated by commas")
         if key in params:
@@ -86,34 +87,55 @@ def _pixel_length(text: str, what: str, norm: str) -> float:
 
 
 def step_length(params: Mapping[str, str]) -> float:
-    """Length of a step in pixel units; ``eps/4`` is relative to the radius.
+    """Length of a step in pixel units; ``eps/4`` and ``eps*2`` are relative to the radius.
 
     >>> step_length({"eps": "0.1", "step_size": "eps/4", "norm": "linf"})
     0.025
     """
     text = params["step_size"]
-    if text.startswith("eps"):
-        rest = text[3:]
-        factor = 1.0 if not rest else number("1" + rest, "step_size") if rest[0] == "/" else None
-        if factor is None:
-            raise UserError(f"step_size={text} cannot be read; write a number like 2/255 or eps/4")
-        return number(params["eps"], "eps") * factor
-    return _pixel_length(text, "step_size", params["norm"])
+    if not text.startswith("eps"):
+        return _pixel_length(text, "step_size", params["norm"])
+    factors = {"": "1", "/": f"1/{text[4:]}", "*": text[4:]}
+    try:
+        factor = number(factors[text[3:4]], "step_size")
+    except (KeyError, UserError):
+        factor = -1.0
+    if factor < 0:
+        raise UserError(f"step_size={text} cannot be read; write a number like 2/255, or eps/4, or eps*2")
+    return number(params["eps"], "eps") * factor
 
 
-def check(name: str, params: Params, known: Iterable[str]) -> None:
-    """Every option is known and has a usable value; raises UserError that lists the near ones."""
+def check_names(name: str, given: Iterable[str], known: Iterable[str], refused: Iterable[str] = ()) -> None:
+    """Every option given is one that the attack knows; raises UserError that lists the near ones."""
     known = list(known)
-    for key, value in params.items():
+    for key in given:
+        if key in refused:
+            raise UserError(f"attack {name} takes no {key}; leave it out, or choose another attack")
         if key not in known:
             raise UserError(f"attack {name}: unknown option {key!r}; {near(key, known)}")
-        if key in CHOICES and value not in CHOICES[key]:
-            raise UserError(f"attack {name}: {key}={value}; choose one of {', '.join(CHOICES[key])}")
+
+
+def check(name: str, params: Params) -> None:
+    """Every option has a usable value; raises UserError that says which values are."""
+    for key, choices in CHOICES.items():
+        if params.get(key, choices[0]) not in choices:
+            raise UserError(f"attack {name}: {key}={params[key]}; choose one of {', '.join(choices)}")
     for key in ("steps", "restarts"):
-        if key in params and (not params[key].isdigit() or (key == "restarts" and params[key] == "0")):
-            raise UserError(f"attack {name}: {key}={params[key]} is not a whole number of {key}")
+        text = params.get(key, "1")
+        if not (text.isascii() and text.isdecimal()) or (key == "restarts" and int(text) == 0):
+            raise UserError(f"attack {name}: {key}={text} is not a whole number of {key}")
     _pixel_length(params["eps"], "eps", params["norm"])
-    step_length(params)
+    if "step_size" in params:
+        step_length(params)
+    for key in SHARES:
+        if not 0 <= number(params.get(key, "0"), key) <= 1:
+            raise UserError(f"attack {name}: {key}={params[key]} is a share; choose a number from 0 to 1")
+    if number(params.get("decay", "0"), "decay") < 0:
+        raise UserError(f"attack {name}: decay={params['decay']} is negative; 0 forgets the last steps, 1 keeps them")
+    _check_target(name, params)
+
+
+def _check_target(name: str, params: Params) -> None:
     target = params.get("target")
     words = target is None or target in ("least-likely", "nearest") or target.startswith("class:")
     if not words and not Path(str(target)).is_file():
@@ -122,3 +144,5 @@ def check(name: str, params: Params, known: Iterable[str]) -> None:
         )
     if target == "nearest" and "class" not in params:
         raise UserError(f"attack {name}: target=nearest hides one class; say which, e.g. class=person")
+    if target != "nearest" and "class" in params:
+        raise UserError(f"attack {name}: class={params['class']} belongs to target=nearest; write target=class:NAME")

@@ -27,8 +27,8 @@ def hide_nearest(prediction: Tensor, hidden: int, valid: Tensor | None = None) -
         here = labels == hidden
         ok = bool(here.any() and lend.any())
         if ok:
-            rows, columns = distance_transform_edt(~lend, return_distances=False, return_indices=True)
-            labels = np.where(here, labels[rows, columns], labels)
+            nearest = distance_transform_edt(~lend, return_distances=False, return_indices=True)
+            labels = np.where(here, labels[tuple(np.asarray(nearest))], labels)
         goals.append(torch.from_numpy(np.ascontiguousarray(labels)))
         applicable.append(ok)
     return torch.stack(goals).to(prediction), torch.tensor(applicable, device=prediction.device)

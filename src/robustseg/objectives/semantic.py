@@ -42,8 +42,8 @@ def masked_ce(output: DenseOutput, target: SemanticTarget, state: State, progres
 def balanced_masked_ce(output: DenseOutput, target: SemanticTarget, state: State, progress: float) -> Tensor:
     """Masked CE divided by the number of training pixels of the true class. SEA, L_MCE-Bal.
 
-    ``state["class_weight"] (B,C)``: 1/N_y, scaled to mean 1 over the classes present; the scale is ours and cancels
-    under a sign or normalised step.
+    ``state["class_weight"] (B,C)``: 1/N_y, scaled to mean 1; the scale is ours and cancels under a sign or normalised
+    step. A class that the training images lack counts as rare as the rarest they have.
     """
     labels = torch.where(target.valid, target.labels, 0)
     weight = state["class_weight"].gather(1, labels.flatten(1)).view_as(labels)
@@ -114,8 +114,8 @@ LOSSES: dict[str, tuple[Pixel, Pixel | None]] = {  # name -> (away from the trut
 
 
 def _class_weights(view: View, target: SemanticTarget, constants: Constants) -> State:
-    counts = constants["class_pixels"].to(view.x).clamp_min(1)
-    weight = 1 / counts
+    counts = constants["class_pixels"].to(view.x)
+    weight = 1 / torch.where(counts > 0, counts, torch.where(counts > 0, counts, torch.inf).min())
     return {"class_weight": (weight / weight.mean()).expand(len(view.x), -1)}
 
 
@@ -141,12 +141,12 @@ def metzen(omega: float, tau: float) -> Objective:
     """Fischer/Metzen: reach a goal map; ω weighs the pixels to change against those to keep; confident pixels rest.
 
     ``-[ω Σ_aimed CE + (1-ω) Σ_rest CE] / N``, CE = 0 where the goal is predicted with probability above τ.
-    Aimed pixels are those whose goal differs from the clean prediction. Source: Metzen et al., ICCV 2017, arXiv
-    1704.05712, eq. (4); τ as in the public ports of the authors' method.
+    Aimed pixels are those whose goal differs from ``constants["reference"] (B,H,W)``, the map that the goal was made
+    from. Source: Metzen et al., ICCV 2017, arXiv 1704.05712, eq. (4); τ as in the public ports of the authors' method.
     """
 
     def init(view: View, target: SemanticTarget, constants: Constants) -> State:
-        return {"aimed": view.output.scores.argmax(1) != target.labels}  # type: ignore[union-attr]
+        return {"aimed": constants["reference"] != target.labels}
 
     def value(view: View, target: SemanticTarget, state: State, progress: float) -> tuple[dict[str, Tensor], State]:
         log_p = px.log_probability(view.output, target)  # type: ignore[arg-type]
@@ -154,4 +154,4 @@ def metzen(omega: float, tau: float) -> Objective:
         settled = log_p.detach().exp() > tau
         return {"goal": px.mean(torch.where(settled, 0, weight * log_p), target)}, state
 
-    return Objective("metzen", value, init, needs_clean=True)
+    return Objective("metzen", value, init)

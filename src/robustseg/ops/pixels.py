@@ -20,7 +20,7 @@ def _once(output: DenseOutput, key: str, make: Callable[[], Tensor], target: Sem
 
     The target is kept beside its value, because the id of an object that is gone may be given to another one.
     """
-    memo, at = output.extras, (key, id(target))
+    memo, at = output.extras, f"{key}.{id(target)}"
     if at not in memo:
         with torch.set_grad_enabled(output.scores.requires_grad):  # whoever comes first must not decide for the others
             memo[at] = (make(), target)  # type: ignore[index]

@@ -46,7 +46,7 @@ def frozen(module: nn.Module) -> Iterator[None]:
             for m, name, b, before in buffers:
                 m._buffers[name] = b
                 if b.shape != before.shape:
-                    b.set_(before)
+                    b.set_(before)  # type: ignore[arg-type]
                 elif not torch.equal(b, before):  # untouched ones stay so: a graph made earlier may still need them
                     b.copy_(before)
         torch.set_rng_state(cpu)
