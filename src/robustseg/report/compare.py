@@ -97,15 +97,36 @@ def warnings(runs: Sequence[Run], names: Sequence[str] | None = None) -> list[st
     check("seed", lambda r: r.summary.get("seed"))
     check("set of ε", lambda r: sorted({e.spec.ball for e in r.entries}, key=lambda t: eps_value(t) or 0.0))
     check("attacks", lambda r: sorted({e.spec.family for e in r.entries}))
-    for spec in common_specs(runs):
-        for key, what in ATTACK.items():
-            check(f"{what} of {spec}", lambda r, spec=spec, key=key: r.configs.get(r.keys.get(spec, ""), {}).get(key))
-        check(f"budget of {spec}", lambda r, spec=spec: r.summary["attacks"][spec].get("budget"))
+    found += attack_warnings(runs, names)
     check(
         "number of results without a score", lambda r: sum(e.count("failed") + e.count("violations") for e in r.entries)
     )
     check("versions", lambda r: versions(r))
     return found
+
+
+def attack_warnings(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
+    """What differs in the attacks that all runs share; attacks that differ in the same way stand in one line."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for spec in common_specs(runs):
+        configs = [r.configs.get(r.keys.get(spec, ""), {}) for r in runs]
+        seen = {what: [c.get(key) for c in configs] for key, what in ATTACK.items()}
+        seen["planned gradients"] = [planned(r, spec) for r in runs]
+        for what, values in seen.items():
+            if any(v != values[0] for v in values[1:]):
+                said = "; ".join(f"{n}: {shown(v)}" for n, v in zip(names, values, strict=True))
+                alike.setdefault((what, said), []).append(spec)
+    every = len(common_specs(runs))
+    return [
+        f"Different {what} ({'every attack' if len(specs) == every else shown(specs)}). {said}."
+        for (what, said), specs in alike.items()
+    ]
+
+
+def planned(run: Run, spec: str) -> list[int] | None:
+    """Forward and backward passes planned for an image, as the rows that were attacked say."""
+    rows = [r for r in run.rows.get(spec, ()) if r.budget_f or r.budget_b]
+    return [max(r.budget_f for r in rows), max(r.budget_b for r in rows)] if rows else None
 
 
 def shown(value: Any) -> str:

@@ -22,8 +22,9 @@ from robustseg.report.charts import (
     strongest_eps,
     styles,
 )
+from robustseg.report.commands import commands
 from robustseg.report.load import Entry, Run, interval, load, number, numbers
-from robustseg.report.pictures import Gallery, gallery
+from robustseg.report.pictures import gallery
 from robustseg.report.svg import swatch
 from robustseg.report.words import DEFINITIONS, TERMS, cautions, headline
 
@@ -66,7 +67,7 @@ def html(run: Run) -> str:
         problems=problems(run),
         definitions=definitions(run.summary),
         settings=list(flat(info)),
-        commands=commands(run, kept),
+        commands=commands(run, (kept.cards[0].id, kept.cards[0].attacks[0].spec) if kept.cards else None),
         families=sum(not e.spec.noise for e in strongest_eps(entries).values()),
         balls=balls(entries),
         short=short_names(entries),
@@ -237,21 +238,3 @@ def flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]
             yield key, ", ".join(map(str, value))
         else:
             yield key, "–" if value is None else str(value)
-
-
-def commands(run: Run, kept: Gallery) -> list[tuple[str, str]]:
-    """Command lines to make the run again, to see one image again, and to draw this page again."""
-    import shlex
-
-    config = {**run.info, **run.config}
-    made: list[tuple[str, str]] = []
-    argv = config.get("argv") or config.get("command")
-    if isinstance(argv, list):
-        made.append(("Run again (continues where rows are missing)", shlex.join(map(str, argv))))
-    elif isinstance(argv, str):
-        made.append(("Run again (continues where rows are missing)", argv))
-    if kept.cards:
-        line = ["robustseg", "replay", str(run.folder), kept.cards[0].id, kept.cards[0].attacks[0].spec]
-        made.append(("Make one adversarial image again and check it against its row", shlex.join(line)))
-    made.append(("Draw this page again", shlex.join(["robustseg", "report", str(run.folder)])))
-    return made

@@ -41,9 +41,9 @@ def span(pair: tuple[float, float] | None) -> str:
 
 
 def thousands(value: object) -> str:
-    """A count with thin spaces between thousands.
+    r"""A count with thin spaces between thousands.
 
-    >>> thousands(12345.0) == "12 345", thousands(0.5), thousands(None)
+    >>> thousands(12345.0) == "12\u202f345", thousands(0.5), thousands(None)
     (True, '0.5', '–')
     """
     n = number(value)

@@ -32,6 +32,8 @@ def curves(rows: Sequence[Any]) -> list[tuple[int, float, float, float]]:
         lines.append(np.where(index < 0, np.nan, best[np.maximum(index, 0)]))
     table = np.stack(lines)
     known = 2 * (~np.isnan(table)).sum(0) >= len(table)
+    if not known.any():
+        return []
     grid, table = grid[known], table[:, known]
     low, high = np.nanquantile(table, (0.25, 0.75), axis=0)
     mean = np.nanmean(table, axis=0)

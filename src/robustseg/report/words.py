@@ -119,7 +119,7 @@ def rising(attacks: Sequence[Entry]) -> list[str]:
             if a is not None and b is not None and b > (top[1] if top else a):
                 found.append(
                     f"{family}: mIoU rises from ε = {small.spec.eps_text} to {big.spec.eps_text}. "
-                    "A larger ball holds the smaller one: the attack has not converged (too few steps, or masked gradients)."
+                    "A larger ball holds the smaller one: the attack has not converged (few steps, masked gradients?)."
                 )
                 break
     return found
