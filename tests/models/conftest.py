@@ -1,15 +1,10 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported anywhere
-
 import pytest
-import tiny
+import tiny_networks as tiny
 import torch
-
-torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -155,13 +155,8 @@ def _table(model: tuple[str, ...], data: tuple[str, ...], note: Any) -> Tensor:
     missing = [name for name in data if name not in places]
     if missing:
         shown = ", ".join(missing[:4]) + (", …" if len(missing) > 4 else "")
-        note(
-            [
-                Finding(
-                    "class-names", "error", f"the model has no {shown}; rename the model's classes or give a class map"
-                )
-            ]
-        )
+        text = f"the model has no class {shown}; rename the model's classes or give a class map"
+        note([Finding("class-names", "error", text)])
         if len(missing) == len(data) == len(model):
             return torch.arange(len(data))  # same number, other names: most likely the same order
     return table

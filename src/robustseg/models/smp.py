@@ -101,8 +101,8 @@ def _prepare(config: Mapping[str, Any], facts: Mapping[str, Any], options: Optio
     if given is None and "mean" in facts and "std" in facts:
         given = tuple(facts["mean"]), tuple(facts["std"])
     order, scale = "rgb", 1.0
-    if given is None and config.get("encoder_weights"):
-        import segmentation_models_pytorch as smp
+    if given is None and config.get("encoder_weights") and str(config.get("encoder_name")).startswith("tu-"):
+        import segmentation_models_pytorch as smp  # for other encoders it would ask the hub
 
         found = smp.encoders.get_preprocessing_params(config["encoder_name"], config["encoder_weights"])
         given = tuple(found["mean"]), tuple(found["std"])

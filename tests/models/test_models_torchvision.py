@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-import tiny
+import tiny_networks as tiny
 import torch
 
 import robustseg as rs

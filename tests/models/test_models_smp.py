@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-import tiny
+import tiny_networks as tiny
 import torch
 import torch.nn.functional as F
 
@@ -28,7 +28,7 @@ def unet(tmp_path_factory):
 
 def test_equals_the_library_with_padding_cut_off(unet, images):
     folder, net = unet
-    model = rs.load_model(f"smp:{folder}?classes=a,b,c")
+    model = rs.load_model(f"smp:{folder}?classes=a,b,c&norm=imagenet")
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     with torch.no_grad():
         theirs = net(F.pad((images - mean) / std, (0, 64 - 53, 0, 64 - 37)))[..., :37, :53]
@@ -54,6 +54,18 @@ def test_facts_of_robustseg_json(unet, images, tmp_path):
     assert (model.prepare.multiple, model.prepare.mean) == (64, (0.0,) * 3)
 
 
+def test_a_timm_encoder_knows_its_normalisation(tmp_path):
+    import segmentation_models_pytorch as smp
+
+    net = smp.Unet("tu-mobilevitv2_050", encoder_weights=None, decoder_channels=(8,) * 5, classes=2)
+    net.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "encoder_weights": "imagenet"}))
+    model = rs.load_model(f"smp:{tmp_path}?classes=a,b")
+    assert (model.prepare.mean, model.prepare.std) == ((0.0,) * 3, (1.0,) * 3)  # MobileViT2 wants raw pixels
+    assert model.prepare.multiple == 32
+
+
 def test_half_precision_weights_run_in_single(unet, images, tmp_path):
     folder, net = unet
     net.save_pretrained(tmp_path)
@@ -62,7 +74,7 @@ def test_half_precision_weights_run_in_single(unet, images, tmp_path):
     state = {k: v.half() if v.is_floating_point() else v for k, v in load_file(tmp_path / "model.safetensors").items()}
     save_file(state, tmp_path / "model.safetensors")
     half = rs.load_model(f"smp:{tmp_path}?classes=a,b,c&norm=imagenet")
-    full = rs.load_model(f"smp:{folder}?classes=a,b,c")
+    full = rs.load_model(f"smp:{folder}?classes=a,b,c&norm=imagenet")
     assert next(half.module.parameters()).dtype == torch.float32
     assert torch.allclose(half(images).scores, full(images).scores, atol=0.02 * full(images).scores.abs().max().item())
 

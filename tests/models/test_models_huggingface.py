@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-import tiny
+import tiny_networks as tiny
 import torch
 import torch.nn.functional as F
 

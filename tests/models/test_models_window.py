@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import OneByOne
+from tiny_networks import OneByOne
 from torch import nn
 
 import robustseg as rs

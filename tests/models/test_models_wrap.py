@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny import OneByOne
+from tiny_networks import OneByOne
 from torch import nn
 
 import robustseg as rs
