@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import torch
@@ -79,10 +80,22 @@ class SemanticTarget:
         """The images of the batch at the indices ``keep``."""
         return SemanticTarget(self.labels[keep], self.ignore)
 
-    @property
+    # asked for in every step of an attack, and always the same: kept from the first time on
+
+    @cached_property
     def valid(self) -> Tensor:
         """``(B,H,W)`` bool: the pixels that count."""
         return self.labels != self.ignore
+
+    @cached_property
+    def index(self) -> Tensor:
+        """``(B,H,W)`` int64: the labels, 0 where ignored, so that one can gather with them."""
+        return torch.where(self.valid, self.labels, 0)
+
+    @cached_property
+    def count(self) -> Tensor:
+        """``(B,)`` float: valid pixels per image, at least 1."""
+        return self.valid.flatten(1).sum(1).clamp_min(1).float()
 
 
 # ------------------------------------------------------------------------------------------------ models

@@ -31,12 +31,14 @@ def ce(output: DenseOutput, target: SemanticTarget, state: State, progress: floa
 
 def segpgd(output: DenseOutput, target: SemanticTarget, state: State, progress: float) -> Tensor:
     """SegPGD: CE, correct pixels weighted 1-λ, wrong ones λ = (t-1)/2T. Gu et al., ECCV 2022, arXiv 2207.12391."""
-    return losses.segpgd_weight(px.correct(output, target), progress) * ce(output, target, state, progress)
+    loss = ce(output, target, state, progress)  # first: it leaves what `correct` needs
+    return losses.segpgd_weight(px.correct(output, target), progress) * loss
 
 
 def masked_ce(output: DenseOutput, target: SemanticTarget, state: State, progress: float) -> Tensor:
     """Masked CE: only pixels that are still correct. Croce, Singh, Hein, ECCV 2024 (SEA), eq. for L_MCE."""
-    return torch.where(px.correct(output, target), ce(output, target, state, progress), 0)
+    loss = ce(output, target, state, progress)
+    return torch.where(px.correct(output, target), loss, 0)
 
 
 def balanced_masked_ce(output: DenseOutput, target: SemanticTarget, state: State, progress: float) -> Tensor:
@@ -45,18 +47,13 @@ def balanced_masked_ce(output: DenseOutput, target: SemanticTarget, state: State
     ``state["class_weight"] (B,C)``: 1/N_y, scaled to mean 1; the scale is ours and cancels under a sign or normalised
     step. A class that the training images lack counts as rare as the rarest they have.
     """
-    labels = torch.where(target.valid, target.labels, 0)
-    weight = state["class_weight"].gather(1, labels.flatten(1)).view_as(labels)
+    weight = state["class_weight"].gather(1, target.index.flatten(1)).view_as(target.index)
     return weight * masked_ce(output, target, state, progress)
 
 
 def cospgd(output: DenseOutput, target: SemanticTarget, state: State, progress: float) -> Tensor:
     """CosPGD: CE weighted by cos(softmax(z), onehot(y)) = p_y/|p|_2. Agnihotri et al., ICML 2024, arXiv 2302.02213."""
-    return _cosine(output, target) * ce(output, target, state, progress)
-
-
-def _cosine(output: DenseOutput, target: SemanticTarget) -> Tensor:
-    return px.log_probability(output, target).detach().exp() / px.norm_of_probabilities(output)
+    return px.cosine(output, target) * ce(output, target, state, progress)
 
 
 def js(output: DenseOutput, target: SemanticTarget, state: State, progress: float) -> Tensor:
@@ -72,13 +69,14 @@ def tsallis(output: DenseOutput, target: SemanticTarget, state: State, progress:
 def cosine(output: DenseOutput, target: SemanticTarget, state: State, progress: float) -> Tensor:
     """``1 - cos(z, onehot(y)) = 1 - z_y/|z|_2`` on the logits (PAdam-Cos). Halmosi et al., ECCV 2024, 2407.09150."""
     z = px.logits(output)
-    return 1 - px.true_score(DenseOutput(z), target) / z.norm(dim=1).clamp_min(1e-12)
+    length = z.square().sum(1).clamp_min(1e-24).sqrt()  # z.norm(dim=1) is 20 times slower on a CPU
+    return 1 - px.true_score(DenseOutput(z), target) / length
 
 
 def margin(output: DenseOutput, target: SemanticTarget, state: State, progress: float) -> Tensor:
     """Best other logit minus the true one, cut at 0.1 past the decision. After Carlini & Wagner, S&P 2017, f_6."""
     z = px.logits(output)
-    labels = torch.where(target.valid, target.labels, 0).unsqueeze(1)
+    labels = target.index.unsqueeze(1)
     other = z.scatter(1, labels, -torch.inf).amax(1)
     return (other - z.gather(1, labels).squeeze(1)).clamp_max(0.1)
 
@@ -93,7 +91,7 @@ def _targeted_masked_ce(output: DenseOutput, target: SemanticTarget, state: Stat
 
 
 def _targeted_cospgd(output: DenseOutput, target: SemanticTarget, state: State, progress: float) -> Tensor:
-    return -(1 - _cosine(output, target)) * ce(output, target, state, progress)
+    return -(1 - px.cosine(output, target)) * ce(output, target, state, progress)
 
 
 def _negative(pixel: Pixel) -> Pixel:
