@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import torch
 from torch import nn
 
 from robustseg.models import wrap
-from robustseg.types import Sample
+from robustseg.ops.seeds import generator, uniform
+from robustseg.types import AttackResult, Sample
 
 CLASSES = ("road", "sky", "person")
 
@@ -85,6 +87,46 @@ class Bad(Level):
             raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
         scores = super().forward(x)
         return scores * float("nan") if self.how == "nan" else scores
+
+
+@dataclass(frozen=True)
+class Push:
+    """A user's own attack object: one signed step from a random start; ``cheat`` breaks a rule on purpose."""
+
+    eps: str = "8/255"
+    norm: str = "linf"
+    reference: str = "gt"
+    cheat: str | None = None
+    version: int = 1
+    needs_fit: bool = False
+    name: str = "push"
+    budget: tuple[int, int] = (2, 1)
+
+    @property
+    def spec(self) -> str:
+        return f"{self.name}:eps={self.eps}" + (f",cheat={self.cheat}" if self.cheat else "")
+
+    def __call__(self, model, images, target, *, ids=None, seed=0, region=None, early_stop=True):
+        radius = float(Fraction(self.eps))
+        start = uniform(images, [generator(seed, i) for i in ids]) * radius / 2
+        x = (images + start).requires_grad_()
+        scores = model(x).scores
+        loss = torch.nn.functional.cross_entropy(scores, target.labels, ignore_index=target.ignore, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, x)
+        delta = (start + radius * gradient.sign()).clamp(-radius, radius)
+        if region is not None and self.cheat != "region":
+            delta = delta * region.unsqueeze(1)
+        found = (images + delta).clamp(0, 1)
+        if self.cheat == "ball":
+            found[0] = (images[0] + 2 * delta[0]).clamp(0, 1)
+        if self.cheat == "box":
+            found[0, 0, 0, 0] = 1.01
+        if self.cheat == "nan":
+            found[0, 0, 0, 0] = float("nan")
+        if self.cheat == "shape":
+            found = found[:, :, 1:]
+        cost = torch.ones(len(images), dtype=torch.int64)
+        return AttackResult(found, torch.zeros(len(images)), 2 * cost, cost, torch.full((len(images), 2), 0.5))
 
 
 def model(module: nn.Module | None = None, classes=CLASSES):
