@@ -78,6 +78,8 @@ def test_a_name_that_fits_twice_is_not_guessed():
 
 def test_exact_names_win_over_synonyms():
     assert match(["window", "windowpane"], ["windowpane", "window"])[:2].tolist() == [1, 0]
+    with pytest.raises(UserError, match="lacks 1 of the data's classes: 'windowpane'"):
+        match(["window", "windowpane"], ["window", "door"])
 
 
 def test_ade20k_matches_the_names_of_panoptic_checkpoints():

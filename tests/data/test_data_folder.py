@@ -1,12 +1,16 @@
 """The generic folder: both nestings, every key of classes.json, and its faults."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from robustseg.data import load_data
+from robustseg.data.layout import safe_id
 from robustseg.errors import UserError
 
 
@@ -50,6 +54,14 @@ def test_ids_of_nested_images_hold_no_separators(tmp_path, make):
     assert data.ids == ("ward1__p 1", "ward2__deep__x..y", "ward2__p 1")
     out = tmp_path / "out"
     assert all((out / name).resolve().parent == out.resolve() for name in data.ids)
+
+
+@given(st.text(min_size=1, max_size=12))
+def test_no_name_escapes_an_output_folder(name):
+    made = safe_id(name)
+    assert made not in ("", ".", "..")
+    assert not set(made) & set("/\\\0\n:*?")
+    assert Path("out", made).parent == Path("out")
 
 
 def test_colliding_ids_are_refused(tmp_path, make):

@@ -40,7 +40,7 @@ def test_colour_coded_labels_are_a_palette_confusion(tmp_path, make):
 def test_a_value_out_of_range_is_named_with_its_count(tmp_path):
     values = np.zeros((4, 5), dtype=np.uint8)
     values[0] = 37
-    values[1, 0] = 40
+    values[1, 0] = 30
     path = tmp_path / "a.png"
     Image.fromarray(values).save(path)
     message = r"a\.png: label value 37 in 5 pixels \(and 1 other such values\).*knows the values 0\.\.10, 255$"

@@ -73,6 +73,14 @@ def test_names_and_ways_of_reading_change_the_digest(root):
     assert len(set(digests)) == len(digests)
 
 
+def test_what_a_class_map_merges_changes_the_digest(root):
+    """Both maps leave the same names in the same order."""
+    ref, common = f"camvid:{root}:test", {"Sky": "x", "Building": "y"}
+    one, two = (load_data(ref, class_map={**common, "Pole": name}) for name in "xy")
+    assert one.classes == two.classes
+    assert one.digest() != two.digest()
+
+
 def test_swapped_labels_change_the_digest(root):
     first = load_data(f"camvid:{root}:test").digest()
     a, b = root / "testannot/a.png", root / "testannot/b.png"
@@ -138,6 +146,7 @@ def test_a_class_map_merges_and_ignores(root):
     assert torch.equal(new == 255, old == 0)
     assert torch.equal(new == 7, (old == 8) | (old == 10))
     assert torch.equal(new == 0, old == 1)
+    assert load_data(plain.ref, class_map={"Car": "x", "Road": "x"}).things == ("Pedestrian", "Bicyclist")
 
 
 def test_samples_are_the_same_every_time(root):
