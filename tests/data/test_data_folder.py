@@ -95,6 +95,15 @@ def test_images_alone_have_no_truth(tmp_path, make):
     assert data[0].instances is None
 
 
+@pytest.mark.parametrize("other", ["labels", "train/labels"])
+def test_a_split_without_labels_beside_labelled_ones_is_a_fault(tmp_path, make, other):
+    make.png(tmp_path / "val" / "images" / "a.png", make.photo())
+    assert load_data(f"folder:{tmp_path}:val")[0].labels is None
+    (tmp_path / other).mkdir(parents=True)
+    with pytest.raises(UserError, match=rf"val/labels: missing for split 'val', but .*{other} is there"):
+        load_data(f"folder:{tmp_path}:val")
+
+
 def test_every_key_of_the_class_file(tmp_path, make):
     values = np.array([[0, 10, 20, 99]] * 8, dtype=np.uint16)
     write(tmp_path, make, names=())

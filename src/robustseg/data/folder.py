@@ -74,8 +74,9 @@ def _sibling(root: Path, split: str | None, kind: str) -> Path | None:
     for path in (root / split / kind, root / kind / split):
         if path.is_dir():
             return path
-    if (root / kind).is_dir() and layout.splits(root / kind):
-        raise UserError(f"{root / kind}: has no split '{split}' (present: {', '.join(layout.splits(root / kind))})")
+    elsewhere = [path for path in (root / kind, *sorted(root.glob(f"*/{kind}"))) if path.is_dir()]
+    if elsewhere:  # a set with truth for other splits only: scoring this one without would go unnoticed
+        raise UserError(f"{root / split / kind}: missing for split '{split}', but {elsewhere[0]} is there; add it")
     return None
 
 
