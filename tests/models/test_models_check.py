@@ -191,6 +191,9 @@ def test_classes_match_by_name():
     relabelled = Colours(lambda y: y.where(y == 255, (y + 2) % 3), ("green", "blue", "red"))
     assert check.diagnose(healthy(), relabelled) == []
     assert {f.name for f in check.diagnose(permuted, Colours())} == {"clean-accuracy-low"}
+    assert check.diagnose(healthy(), Colours(classes=("Red", "gre-en", "BLUE"))) == []
+    foreign = Colours(lambda y: y.where(y == 255, (y + 2) % 3), ("vert", "bleu", "rouge"))
+    assert check.diagnose(healthy(), foreign, table=torch.tensor([1, 2, 0])) == []
     missing = {f.name: f for f in check.diagnose(healthy(), Colours(classes=("red", "green", "purple")))}
     assert "no class purple" in missing["class-names"].message
 

@@ -39,6 +39,7 @@ def test_options(tmp_path):
     assert parse(f"hf:x?classes={tmp_path}/c.txt").options.classes() == ("road", "sky")
     assert parse(f"hf:x?classes={tmp_path}/c.json").options.classes() == ("a", "b")
     assert parse("hf:x?mean=0.1,0.2,0.3&std=1,1,2").options.normalisation() == ((0.1, 0.2, 0.3), (1.0, 1.0, 2.0))
+    assert parse("torchvision:n?weights=/c++/50%/w.pth").options.values["weights"] == "/c++/50%/w.pth"
     assert parse("hf:x?norm=half").options.normalisation() == ((0.5,) * 3, (0.5,) * 3)
     assert parse("hf:x?size=12x34").options.size() == (12, 34)
     for bad in ("mean=1,2,3", "mean=a,b,c&std=1,1,1", "norm=imgnet", "std=1,1,1&mean=1", "mean=1,1,1&std=1,0,1"):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from robustseg.errors import UserError
 from robustseg.models.faults import Fault
-from robustseg.models.prepare import Prepare
+from robustseg.models.prepare import Prepare, extent
 from robustseg.models.window import sliding, starts
 from robustseg.ops import digest
 from robustseg.ops.query import semantic_scores
@@ -54,13 +54,13 @@ class Adapter:
             self._seen.add(key)
         x = self.prepare.resized(images)
         split = self.prepare.split
-        return self._split(x, split) if split and tuple(x.shape[-2:]) != (split, split) else self._network(x)
+        return self._split(x, split) if split and extent(x) != (split, split) else self._network(x)
 
     def _network(self, x: Tensor) -> Output:
         pixels = self.prepare.padded(self.prepare.normalised(x))
         output = self.head(self.module(pixels))
         check_output(output, pixels)
-        return uncropped(output, tuple(x.shape[-2:]), tuple(pixels.shape[-2:]))
+        return uncropped(output, extent(x), extent(pixels))
 
     def _split(self, x: Tensor, side: int) -> Output:
         """Windows along the long side, evenly spread, averaged (EoMT's own inference)."""
@@ -68,8 +68,8 @@ class Adapter:
         def scores(crop: Tensor) -> Tensor:
             output = self._network(crop)
             if isinstance(output, DenseOutput):
-                return at_label_size(output.scores, crop.shape[-2:])
-            masks = at_label_size(output.mask_logits, crop.shape[-2:])  # before the sigmoid, as its authors do
+                return at_label_size(output.scores, extent(crop))
+            masks = at_label_size(output.mask_logits, extent(crop))  # before the sigmoid, as its authors do
             return semantic_scores(output.class_logits, masks)
 
         H, W = x.shape[-2:]

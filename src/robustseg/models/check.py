@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from robustseg.models import probes
 from robustseg.models.base import semantic
 from robustseg.models.faults import Fault
 from robustseg.models.findings import EXPLAINED, Finding, failed, render
+from robustseg.models.prepare import extent
 from robustseg.models.variants import variants
 from robustseg.ops.size import at_label_size
 from robustseg.ops.state import frozen
@@ -20,15 +22,16 @@ from robustseg.types import DataSet, Model, Output
 
 __all__ = ["EXPLAINED", "Finding", "diagnose", "failed", "render"]
 
-BETTER = 0.05  # by how much of aAcc another preparation must win to be named
+BETTER = 0.05  # by how much of aAcc another preparation must win to be named; twice as much is an error
 
 
-def diagnose(model: Model, dataset: DataSet, *, limit: int = 4) -> list[Finding]:
+def diagnose(model: Model, dataset: DataSet, *, limit: int = 4, table: Tensor | None = None) -> list[Finding]:
     """What is wrong with ``model`` on ``limit`` images spread over ``dataset``; an empty list for a healthy one.
 
     The network is run in the mode it is in (a factory that left it in train mode is found out) and left exactly as it
-    was. Each finding is named once, with the first image that shows it. Raises `UserError` for images that break the
-    contract. After the self-diagnosis of AutoAttack (Croce & Hein 2020, "flags").
+    was. Each finding is named once, with the first image that shows it. ``table``: model index of every data class, -1
+    where it does not count; by default classes are matched by name, without case, spaces, "_" and "-". Raises
+    `UserError` for images that break the contract. After the self-diagnosis of AutoAttack (Croce & Hein 2020, "flags").
     """
     n = len(dataset)
     if n == 0 or limit < 1:
@@ -40,7 +43,8 @@ def diagnose(model: Model, dataset: DataSet, *, limit: int = 4) -> list[Finding]
         for f in findings:
             found.setdefault(f.name, Finding(f.name, f.level, f"{where}{f.message}"))
 
-    table = _table(model.spec.classes, dataset.classes, note)
+    if table is None:
+        table = _table(model.spec.classes, dataset.classes, note)
     device = getattr(model, "device", None) or next((p.device for p in model.module.parameters()), torch.device("cpu"))
     scored: list[tuple[Tensor, Tensor]] = []
     modes = [(m, m.training) for m in model.module.modules()]
@@ -100,7 +104,7 @@ def _accuracy(model: Model, scored: list[tuple[Tensor, Tensor]], classes: int) -
             best, name = share, description
     majority = confusion.sum(1).max().item() / confusion.sum().item()
     if best > right + BETTER:
-        worse = right <= majority or best > right + 3 * BETTER
+        worse = right <= majority or best > right + 2 * BETTER
         yield Finding(
             "clean-accuracy-low",
             "error" if worse else "warning",
@@ -120,7 +124,7 @@ def _confusion(call: Callable[[Tensor], Output], scored: list[tuple[Tensor, Tens
     total = torch.zeros(classes, classes, dtype=torch.int64)
     with torch.no_grad():
         for image, labels in scored:
-            scores = at_label_size(semantic(call(image)).scores, tuple(labels.shape[-2:]))
+            scores = at_label_size(semantic(call(image)).scores, extent(labels))
             prediction = scores.argmax(1)[0].cpu()
             counts = labels >= 0
             total += torch.bincount(labels[counts] * classes + prediction[counts], minlength=classes**2).view(
@@ -150,9 +154,9 @@ def _labels(labels: Tensor, classes: int, ignore: int) -> Iterator[Finding]:
 
 def _table(model: tuple[str, ...], data: tuple[str, ...], note: Any) -> Tensor:
     """Data-set index to model index by class name; -1 where the model has no such class."""
-    places = {name: i for i, name in enumerate(model)}
-    table = torch.tensor([places.get(name, -1) for name in data])
-    missing = [name for name in data if name not in places]
+    places = {_key(name): i for i, name in enumerate(model)}
+    table = torch.tensor([places.get(_key(name), -1) for name in data])
+    missing = [name for name in data if _key(name) not in places]
     if missing:
         shown = ", ".join(missing[:4]) + (", …" if len(missing) > 4 else "")
         text = f"the model has no class {shown}; rename the model's classes or give a class map"
@@ -160,6 +164,10 @@ def _table(model: tuple[str, ...], data: tuple[str, ...], note: Any) -> Tensor:
         if len(missing) == len(data) == len(model):
             return torch.arange(len(data))  # same number, other names: most likely the same order
     return table
+
+
+def _key(name: str) -> str:
+    return re.sub(r"[\s_-]+", "", name).casefold()
 
 
 def _translated(labels: Tensor, table: Tensor, ignore: int) -> Tensor:

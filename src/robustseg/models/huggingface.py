@@ -109,9 +109,10 @@ def _module(source: str, config: Any) -> torch.nn.Module:
             "upernet, beit, data2vec-vision, dpt, mobilevit, mobilenet_v2, maskformer, mask2former, eomt"
         )
     _convnext_lists(config)
+    family: Any = mapping[type(config)]
     module, info = _local_first(
         source,
-        mapping[type(config)].from_pretrained,
+        family.from_pretrained,
         config=config,
         dtype=torch.float32,
         output_loading_info=True,

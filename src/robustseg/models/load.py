@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import cast
 
 import torch
 
@@ -36,7 +37,7 @@ def load_model(
         return model
     if not isinstance(model, Adapter):
         raise UserError(f"{ref}: a window needs a model made with robustseg.wrap")
-    return Windowed.of(model, window, stride)
+    return cast(Model, Windowed.of(model, window, stride))
 
 
 def _device(name: str | torch.device) -> torch.device:

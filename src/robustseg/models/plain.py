@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import nn
@@ -95,7 +95,8 @@ def load(ref: Ref) -> Model:
     if factory is None:
         public = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
         raise UserError(f"{target} has no {name}{near(name, public)}")
-    made = factory() if callable(factory) and not isinstance(factory, nn.Module) and not _is_model(factory) else factory
+    ready = isinstance(factory, nn.Module) or _is_model(factory)
+    made: Any = factory if ready or not callable(factory) else factory()
     if isinstance(made, nn.Module):
         raise UserError(
             f"{ref.text} gives a bare {type(made).__name__}; say how it wants its pixels: "
@@ -103,7 +104,9 @@ def load(ref: Ref) -> Model:
         )
     if not _is_model(made):
         raise UserError(f"{ref.text} gives a {type(made).__name__}; return robustseg.wrap(module, classes=[...], ...)")
-    return replace(made, spec=replace(made.spec, ref=ref.text)) if isinstance(made, Adapter) else made
+    if isinstance(made, Adapter):
+        return cast(Model, replace(made, spec=replace(made.spec, ref=ref.text)))
+    return made
 
 
 def _is_model(value: Any) -> bool:

@@ -14,9 +14,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["IMAGENET", "Prepare", "Resize"]
+__all__ = ["IMAGENET", "Prepare", "Resize", "extent"]
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def extent(tensor: Tensor) -> tuple[int, int]:
+    """Height and width, the last two sizes.
+
+    >>> extent(torch.zeros(2, 3, 4, 5))
+    (4, 5)
+    """
+    return tensor.shape[-2], tensor.shape[-1]
 
 
 @dataclass(frozen=True)
@@ -97,8 +106,8 @@ class Prepare:
         """Images at the network's size; the same tensor where nothing is to be done."""
         if self.resize is None:
             return images
-        size = self.resize.of(*images.shape[-2:])
-        if size == tuple(images.shape[-2:]):
+        size = self.resize.of(*extent(images))
+        if size == extent(images):
             return images
         mode = self.resize.interpolation
         if mode == "nearest":

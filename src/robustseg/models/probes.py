@@ -10,6 +10,7 @@ from torch import Tensor
 from robustseg.models.base import semantic
 from robustseg.models.faults import Fault
 from robustseg.models.findings import Finding
+from robustseg.models.prepare import extent
 from robustseg.ops.size import at_label_size
 from robustseg.types import DenseOutput, Output, QueryOutput
 
@@ -97,7 +98,7 @@ def gradients(call: Call, x: Tensor) -> Iterator[Finding]:
         scores = log_scores(call(x))
         if not scores.requires_grad:
             raise Fault("gradient-missing", "the output has no gradient with respect to the image")
-        top = at_label_size(scores, tuple(x.shape[-2:])).topk(2, 1).values
+        top = at_label_size(scores, extent(x)).topk(2, 1).values
         margin = top[:, 0] - top[:, 1]
         (g,) = torch.autograd.grad(margin.sum(), x, allow_unused=True)
     if g is None:

@@ -29,7 +29,7 @@ def preparation(config: Any, processor: Any, facts: Mapping[str, Any], options: 
     if size == "native":
         resize = None
     elif size is not None:
-        resize = Resize(height=size[0], width=size[1])
+        resize = Resize(height=int(size[0]), width=int(size[1]))
     elif processor is not None and not facts:
         resize, square, split = _geometry(config, processor, options)
     else:

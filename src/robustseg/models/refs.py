@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qsl
 
 from robustseg.errors import UserError
 from robustseg.models.prepare import IMAGENET
@@ -124,10 +124,11 @@ def parse(text: str) -> Ref:
     path, _, query = rest.partition("?")
     if not path:
         raise UserError(f"{text!r} names nothing; wanted {SCHEMES[scheme]}")
-    pairs = parse_qsl(query, keep_blank_values=True, separator="&")
-    if query and (not pairs or any(not value for _, value in pairs)):
+    pairs = [part.partition("=") for part in query.split("&")] if query else []  # no URL: "+" and "%" mean themselves
+    if not all(key and value for key, _, value in pairs):
         raise UserError(f"{text}: options look like ?key=value&key=value")
-    return Ref(text, scheme, path, Options(text, dict(pairs)))
+    values = {key: os.path.expanduser(value) for key, _, value in pairs}
+    return Ref(text, scheme, os.path.expanduser(path), Options(text, values))
 
 
 def near(word: str, known: Sequence[str]) -> str:

@@ -114,6 +114,6 @@ def _prepare(config: Mapping[str, Any], facts: Mapping[str, Any], options: Optio
     stride = int(getattr(getattr(module, "encoder", None), "output_stride", 32))
     multiple = options.integer("multiple") or int(facts.get("multiple") or stride)
     size = options.size() or facts.get("resize")
-    resize = Resize(height=size[0], width=size[1]) if size and size != "native" else None
+    resize = Resize(height=int(size[0]), width=int(size[1])) if size and size != "native" else None
     mean, std = given
     return Prepare(tuple(map(float, mean)), tuple(map(float, std)), order, scale, resize, multiple)  # type: ignore[arg-type]

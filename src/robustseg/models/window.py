@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from robustseg.errors import UserError
+from robustseg.models.prepare import extent
 from robustseg.ops.query import semantic_scores
 from robustseg.ops.size import at_label_size
 from robustseg.types import DenseOutput, ModelSpec, QueryOutput
@@ -78,34 +79,22 @@ class Windowed:
     inner: Adapter
     side: int
     stride: int
+    spec: ModelSpec  # the inner model's, with the window in the digest
+    module: nn.Module
+    device: torch.device
 
     @classmethod
     def of(cls, inner: Adapter, side: int, stride: int | None = None) -> Windowed:
-        """Checked construction: ``side`` in pixels of the image."""
+        """``side`` in pixels of the image; half overlapping unless ``stride`` is given."""
         stride = side // 2 if stride is None else stride
         if side < 2 or not 1 <= stride <= side:
             raise UserError(f"window {side} with stride {stride}: the window must be at least 2, the stride 1..window")
-        return cls(inner, side, stride)
-
-    @property
-    def spec(self) -> ModelSpec:
-        """The inner model's, with the window in the digest."""
-        spec = self.inner.spec
-        return replace(spec, digest=f"{spec.digest}-w{self.side}s{self.stride}")
-
-    @property
-    def module(self) -> nn.Module:
-        """The network."""
-        return self.inner.module
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network is."""
-        return self.inner.device
+        spec = replace(inner.spec, digest=f"{inner.spec.digest}-w{side}s{stride}")
+        return cls(inner, side, stride, spec, inner.module, inner.device)
 
     def to(self, device: str | torch.device) -> Windowed:
         """The same model on another device."""
-        return replace(self, inner=self.inner.to(device))
+        return Windowed.of(self.inner.to(device), self.side, self.stride)
 
     def __call__(
         self, images: Tensor, *, prompts: Any = None, proposals: Any = None, want: frozenset[str] = frozenset()
@@ -117,9 +106,9 @@ class Windowed:
             output = self.inner(crop, prompts=prompts, proposals=proposals, want=want)
             if isinstance(output, QueryOutput):
                 kind = "scores"
-                return at_label_size(semantic_scores(output.class_logits, output.mask_logits), crop.shape[-2:])
+                return at_label_size(semantic_scores(output.class_logits, output.mask_logits), extent(crop))
             kind = output.kind
-            return at_label_size(output.scores, crop.shape[-2:])
+            return at_label_size(output.scores, extent(crop))
 
         H, W = images.shape[-2:]
         rows, columns = (starts(n, self.side, self.stride) for n in (H, W))
