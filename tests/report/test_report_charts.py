@@ -149,3 +149,24 @@ def test_cautions_follow_from_the_data():
     assert "Only" not in calm
     assert "noise" not in calm
     assert "rises" not in calm
+
+
+def test_headline_names_the_radius_where_it_differs_and_the_noise_of_the_same_ball_only():
+    attacks = {"cw": {"mIoU": 0.1}, "noise:eps=8/255": {"mIoU": 0.79}, "pgd:eps=8/255": {"mIoU": 0.2}}
+    said = headline(tiny(attacks, worst_case={"mIoU": 0.2, "eps": "8/255"})).replace("\u00a0", " ")
+    assert "cw, leaves 10.0 %" in said
+    assert "for each image at ε = 8/255 20.0 %" in said
+    assert "noise" not in said
+
+
+def test_attack_that_failed_everywhere_draws_no_line():
+    run = tiny({"pgd:eps=8/255": {"mIoU": None, "failed": 5}, "fgsm:eps=8/255": {"mIoU": 0.4}})
+    assert [s.label for s in curve_figures(run, "mIoU")[0].series] == ["fgsm"]
+    assert curve_figures(tiny({"pgd:eps=8/255": {"mIoU": None}}), "mIoU") == []
+
+
+def test_equal_values_are_set_apart():
+    series = [Series(n, [Point(0, 0.5, note=n)], i) for i, n in enumerate("abc")]
+    root = ElementTree.fromstring(str(strip_chart([("row", "")], series, title="t", x_title="x")))
+    hits = [float(c.get("cy")) for c in root.iter("circle") if c.get("class") == "hit"]
+    assert len(set(hits)) == 3

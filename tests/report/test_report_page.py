@@ -165,5 +165,35 @@ def test_run_without_attacks_or_pictures_still_makes_a_page(run: Path):
     shutil.rmtree(run / "pictures")
     edit(run / "summary.json", lambda s: s.update(attacks={}, worst_case=None, worst_case_by_eps={}))
     text = report(run).read_text()
-    assert "no attack has been scored yet" in text
+    assert "no attack has a score" in text
     assert 'id="gallery"' not in text
+
+
+def test_failures_of_one_kind_stand_in_one_line(finished: Path):
+    from dataclasses import replace
+    from types import SimpleNamespace
+
+    from robustseg.report.load import load
+    from robustseg.report.page import html, problems
+
+    rows = [SimpleNamespace(image=f"i{n}", status="failed", error="RuntimeError: no") for n in range(9)]
+    found = problems(replace(load(finished), rows={"": [], "pgd:eps=8/255": rows}))
+    assert found == {"rows": [("pgd:eps=8/255", "failed", "RuntimeError: no", [f"i{n}" for n in range(9)])], "more": 0}
+    assert "street/0001" in html(load(finished))
+
+
+def test_command_to_run_again_is_made_from_what_was_recorded(finished: Path):
+    from dataclasses import replace
+
+    from robustseg.report.commands import again
+    from robustseg.report.load import load
+
+    run = load(finished)
+    assert again(run)[:2] == ["robustseg", "evaluate"]
+    words = again(replace(run, config={"resize": [180, 240], "eight_bit": True, "keep": 3, "early_stop": False}))
+    said = " ".join(words)
+    for part in ("--attack fgsm", "--attack sea", "--eps 4/255,8/255", "--resize 180x240", "--eight-bit", "--keep 3"):
+        assert part in said
+    assert "segpgd" not in said, "a member comes with its ensemble"
+    assert "noise" not in said, "noise joins by itself"
+    assert words[-2:] == ["--out", str(finished)]

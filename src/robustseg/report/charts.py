@@ -87,8 +87,9 @@ def curve_figures(run: Run, metric: str) -> list[Figure]:
             made = [
                 point(e.spec.eps or 0.0, e.raw, metric, f"{style[family].label}, ε = {e.spec.eps_text}") for e in mine
             ]
-            points = [p for p in [start, *made] if p]
-            drawn.append(Series(style[family].label, points, style[family].style, style[family].kind))
+            if any(made):
+                points = [p for p in [start, *made] if p]
+                drawn.append(Series(style[family].label, points, style[family].style, style[family].kind))
         worst = run.summary.get("worst_case_by_eps") or {}
         if len(list(dict.fromkeys(e.spec.norm for e in balls))) == 1 and isinstance(worst, Mapping):
             made = [
@@ -98,6 +99,8 @@ def curve_figures(run: Run, metric: str) -> list[Figure]:
             ]
             if any(made):
                 drawn.append(Series("worst case", [p for p in [start, *made] if p], 0, "worst"))
+        if not drawn:
+            continue
         ticks, axis = eps_ticks({k: v for k, v in texts.items() if k and v})
         label = NORMS.get(norm, norm)
         title = f"{metric} as the {label} ball grows"
@@ -164,7 +167,7 @@ def class_figure(run: Run) -> Figure | None:
 
 
 def size_figure(run: Run) -> Figure | None:
-    """Share of each object's pixels still recognised, by size of the object."""
+    """How many of the objects are still recognised, by their size."""
     clean = {k: v for k, v in numbers(run.summary["clean"].get("recall")).items() if v is not None}
     order = [s for s in ("small", "medium", "large") if s in clean]
     if not order:
@@ -193,7 +196,8 @@ def gradient_figure(run: Run) -> Figure | None:
         last = max(last, end.x)
     if not series:
         return None
-    spots = sorted({round(last * part) for part in (0.25, 0.5, 0.75, 1)} - {0})
+    pace = max(1, round(last / 5))
+    spots = [*range(pace, round(last - 0.4 * pace), pace), round(last)]
     chart = line_chart(
         series, ticks=[(0.0, "0"), *((float(s), thousands(s)) for s in spots)], title="What a gradient buys",
         x_title="gradients spent per image", y_title="attacker's score in %", description=describe(series), step=True,

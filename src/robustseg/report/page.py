@@ -30,7 +30,7 @@ from robustseg.report.words import DEFINITIONS, TERMS, cautions, headline
 
 __all__ = ["environment", "html", "report", "write"]
 
-PROBLEMS_SHOWN = 100
+PROBLEMS_SHOWN = 40
 
 
 def report(folder: str | Path) -> Path:
@@ -66,7 +66,7 @@ def html(run: Run) -> str:
         tabs=max((len(c.attacks) for c in kept.cards), default=0),
         problems=problems(run),
         definitions=definitions(run.summary),
-        settings=list(flat(info)),
+        settings=list(flat({k: v for k, v in info.items() if k not in ("argv", "attacks", "clean")})),
         commands=commands(run, (kept.cards[0].id, kept.cards[0].attacks[0].spec) if kept.cards else None),
         families=sum(not e.spec.noise for e in strongest_eps(entries).values()),
         balls=balls(entries),
@@ -205,14 +205,14 @@ def more(entries: Sequence[Entry]) -> tuple[list[str], list[tuple[Entry, list[fl
 
 
 def problems(run: Run) -> dict[str, Any]:
-    """Rows that have no score because something went wrong, the first of them with their text."""
-    found = [
-        (spec or "clean", row.image, row.status, row.error or "")
-        for spec, rows in run.rows.items()
-        for row in rows
-        if row.status in ("failed", "violation")
-    ]
-    return {"rows": found[:PROBLEMS_SHOWN], "more": max(0, len(found) - PROBLEMS_SHOWN)}
+    """Rows without a score, by attack and reason: ``(spec, status, reason, image ids)``, most images first."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for spec, rows in run.rows.items():
+        for row in rows:
+            if row.status in ("failed", "violation"):
+                found.setdefault((spec or "clean", row.status, row.error or ""), []).append(row.image)
+    lines = sorted(((*why, images) for why, images in found.items()), key=lambda p: -len(p[3]))
+    return {"rows": lines[:PROBLEMS_SHOWN], "more": max(0, len(lines) - PROBLEMS_SHOWN)}
 
 
 def definitions(summary: Mapping[str, Any]) -> list[tuple[str, list[Any]]]:

@@ -174,8 +174,11 @@ def strip_chart(
         if values:
             span = f"M{at(min(values)):.1f} {down(index):.1f}H{at(max(values)):.1f}"
             parts.append(el("path", d=span, cls="span"))
+    # Attacks that stand at the same value are set apart a little, so that none hides the others.
+    attacks = [s for s in series if s.kind == "attack"]
+    apart = {id(s): (i - (len(attacks) - 1) / 2) * min(3.0, 15 / len(attacks)) for i, s in enumerate(attacks)}
     for s in series:
-        parts.extend(mark(at(p.y), down(p.x), s, p.note, 5) for p in s.points)
+        parts.extend(mark(at(p.y), down(p.x) + apart.get(id(s), 0.0), s, p.note, 4.6) for p in s.points)
     return frame(title, description, height, *parts)
 
 

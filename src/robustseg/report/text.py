@@ -55,11 +55,11 @@ def thousands(value: object) -> str:
 def seconds(value: object) -> str:
     """A duration with two digits that matter.
 
-    >>> seconds(0.01234), seconds(3.14159), seconds(1234)
-    ('0.012', '3.1', '1234')
+    >>> seconds(0.01234), seconds(1.04), seconds(9.96), seconds(1234)
+    ('0.012', '1.0', '10', '1234')
     """
     n = number(value)
-    return NONE if n is None else f"{n:.2g}" if n < 10 else f"{n:.0f}"
+    return NONE if n is None else f"{n:#.2g}".rstrip(".") if n < 10 else f"{n:.0f}"
 
 
 def count(n: int, one: str, many: str | None = None) -> str:

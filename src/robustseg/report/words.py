@@ -10,7 +10,7 @@ from markupsafe import Markup
 from robustseg.report.load import Entry, Run, interval, number
 from robustseg.report.text import count, percent, span
 
-__all__ = ["DEFINITIONS", "TERMS", "cautions", "headline", "largest", "strongest", "worst_ci"]
+__all__ = ["DEFINITIONS", "TERMS", "baseline", "cautions", "headline", "strongest", "worst_ci"]
 
 
 def strongest(entries: Sequence[Entry]) -> Entry | None:
@@ -19,9 +19,9 @@ def strongest(entries: Sequence[Entry]) -> Entry | None:
     return min(scored, key=lambda e: e.get("mIoU") or 0.0, default=None)
 
 
-def largest(entries: Sequence[Entry]) -> Entry | None:
-    """The noise baseline at the largest ε."""
-    return max((e for e in entries if e.spec.noise), key=lambda e: e.spec.eps or 0.0, default=None)
+def baseline(entries: Sequence[Entry], ball: str) -> Entry | None:
+    """The noise of the same ball."""
+    return next((e for e in entries if e.spec.noise and e.spec.ball == ball and e.get("mIoU") is not None), None)
 
 
 def worst_ci(run: Run, metric: str) -> tuple[float, float] | None:
@@ -34,10 +34,10 @@ def headline(run: Run) -> str:
     """One sentence that says what happened, with its interval and what it is worth."""
     s = run.summary
     clean, worst = number(s["clean"].get("mIoU")), s.get("worst_case") or {}
-    attack, noise = strongest(run.entries), largest(run.entries)
+    attack = strongest(run.entries)
     start = f"Left alone, the model reaches {percent(clean)} % mIoU on {count(int(s.get('images') or 0), 'image')}"
     if attack is None:
-        return tidy(start + "; no attack has been scored yet.")
+        return tidy(start + "; no attack has a score.")
     size = f" at ε = {attack.spec.eps_text}" if attack.spec.eps_text else ""
     pair = attack.ci("mIoU")
     sure = f" (95 % interval {span(pair)} %)" if pair else ""
@@ -46,8 +46,11 @@ def headline(run: Run) -> str:
     if low is not None:
         pair = worst_ci(run, "mIoU")
         sure = f" ({span(pair)} %)" if pair else ""
-        text += f", and the worst of all attacks for each image {percent(low)} %{sure}"
-    if noise is not None and noise.get("mIoU") is not None:
+        ball = worst.get("eps")
+        where = f" at ε = {ball}" if ball and ball != attack.spec.eps_text else ""
+        text += f", and the worst of all attacks for each image{where} {percent(low)} %{sure}"
+    noise = baseline(run.entries, attack.spec.ball)
+    if noise is not None:
         text += f". Random noise of that size leaves {percent(noise.get('mIoU'))} %"
     return tidy(text + ".")
 
@@ -141,7 +144,6 @@ DEFINITIONS: dict[str, Markup] = {
     ),
     "NmIoU": Markup("Each image weighs the same, so that rare classes and small scenes weigh more than in mIoU."),
     "ASR": Markup("<i>Σ flipped / Σ clean-right</i>. What was wrong from the start is no success."),
-    "recall": Markup("<i>mean over objects of hit pixels / object pixels</i>."),
     "worst_case": Markup(
         "An attacker who knows all attacks of the table and may choose for every image. "
         "Never above the strongest single attack."
