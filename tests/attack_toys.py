@@ -1,4 +1,4 @@
-"""Models for tests of attacks: linear ones whose optimum is known in closed form, small ones to count, spoil and train."""
+"""Models for tests of attacks: linear ones whose optimum is known, small ones to count, to spoil and to train."""
 
 from __future__ import annotations
 

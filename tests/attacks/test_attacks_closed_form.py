@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import attack_toys as toys
 import pytest
 import torch
+
+import attack_toys as toys
 
 EPS = 8 / 255
 W = (3.0, -2.0, 1.0)
@@ -45,7 +46,8 @@ def test_flips_exactly_the_pixels_that_can_be_flipped(linear, name, box):
     sure = (lead - reach(images, labels, EPS)).abs() > 1e-4  # float32 cannot tell the others apart
     result = toys.ready(name, 2)(linear, images, labels)
     flipped = toys.wrong(linear, result.images, labels)
-    assert possible.any() and not possible.all()
+    assert possible.any()
+    assert not possible.all()
     assert torch.equal(flipped[sure], possible[sure])
     if box == "free":
         assert torch.allclose(reach(images, labels, EPS), torch.tensor(2 * EPS * sum(map(abs, W))))
@@ -77,7 +79,8 @@ def test_l2_flips_single_pixels_by_margin_over_two_norm(linear, name):
     result = toys.ready(f"{name}:eps=20/255,norm=l2", 2)(linear, images, labels)
     flipped = toys.wrong(linear, result.images, labels).flatten()
     sure = (distance - eps).abs() > 1e-4
-    assert (distance < eps).any() and (distance > eps).any()
+    assert (distance < eps).any()
+    assert (distance > eps).any()
     if name == "padam-ce":  # Adam steps along signs: it gets there later, never beyond
         assert not flipped[distance > eps + 1e-4].any()
         assert flipped[distance < 0.9 * eps].all()
@@ -97,7 +100,8 @@ def test_coupled_pixels_with_a_positive_kernel(name):
     lead = model.module(best)[:, 0] - 10
     result = toys.ready(name, 2)(model, images, labels)
     flipped = toys.wrong(model, result.images, labels)
-    assert possible.any() and possible.sum() < (labels == 0).sum()
+    assert possible.any()
+    assert possible.sum() < (labels == 0).sum()
     assert torch.equal(flipped[lead.abs() > 1e-3], possible[lead.abs() > 1e-3])
 
 
