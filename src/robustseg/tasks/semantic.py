@@ -12,6 +12,8 @@ from robustseg.types import DenseOutput, Output, QueryOutput
 
 __all__ = ["dense", "predict", "statistics"]
 
+LARGE_ID = 1 << 20
+
 
 def dense(output: Output, size: tuple[int, int] | None = None) -> DenseOutput:
     """The dense scores of any output, at ``size = (H,W)`` if given; differentiable.
@@ -31,7 +33,7 @@ def dense(output: Output, size: tuple[int, int] | None = None) -> DenseOutput:
 
 def predict(output: Output, size: tuple[int, int]) -> Tensor:
     """Label map ``(B,H,W)`` int64: the argmax of the scores at label size; ties go to the lower class."""
-    return dense(output, size).scores.argmax(1)
+    return dense(output, size).scores.max(1).indices  # argmax(1) of the same is three times slower on a CPU
 
 
 def statistics(
@@ -54,36 +56,61 @@ def statistics(
     >>> statistics(torch.tensor([[[0, 0, 0]]]), y, classes=2, ignore=255)[0]["inter"]
     [1, 0]
     """
-    rows = []
-    for i in range(len(labels)):
-        valid = labels[i] != ignore
-        y, p = labels[i][valid], prediction[i][valid]
-        hit = p == y
-        row: dict[str, Any] = {
-            "inter": torch.bincount(y[hit], minlength=classes).tolist(),
-            "pred": torch.bincount(p, minlength=classes).tolist(),
-            "target": torch.bincount(y, minlength=classes).tolist(),
-            "valid": int(valid.sum()),
-            "right": int(hit.sum()),
-        }
-        if clean_prediction is not None:
-            before = clean_prediction[i][valid] == y
-            row["clean_right"], row["flipped"] = int(before.sum()), int((before & ~hit).sum())
-        if instances is not None:
-            row["objects"] = _objects(instances[i][valid], y, hit)
-        rows.append(row)
-    return rows
+    return [
+        _row(
+            prediction[i],
+            labels[i],
+            classes,
+            ignore,
+            None if instances is None else instances[i],
+            None if clean_prediction is None else clean_prediction[i],
+        )
+        for i in range(len(labels))
+    ]
+
+
+def _row(p: Tensor, y: Tensor, classes: int, ignore: int, ids: Tensor | None, before: Tensor | None) -> dict[str, Any]:
+    """One image. Every count comes from one pass: each pixel votes for (truth, prediction, right before)."""
+    valid = y != ignore
+    code = torch.add(p, y, alpha=classes).mul_(2)
+    if before is not None:
+        code += before == y
+    void = 2 * classes * classes
+    votes = torch.bincount(code.masked_fill_(~valid, void).flatten(), minlength=void + 1)[:void]
+    votes = votes.view(classes, classes, 2).cpu()
+    confusion, right_before = votes.sum(2), votes[..., 1]
+    inter = confusion.diagonal()
+    row: dict[str, Any] = {
+        "inter": inter.tolist(),
+        "pred": confusion.sum(0).tolist(),
+        "target": confusion.sum(1).tolist(),
+        "valid": int(confusion.sum()),
+        "right": int(inter.sum()),
+    }
+    if before is not None:
+        row["clean_right"] = int(right_before.sum())
+        row["flipped"] = int(right_before.sum() - right_before.diagonal().sum())
+    if ids is not None:
+        thing = (ids > 0) & valid
+        row["objects"] = _objects(ids[thing], y[thing], (p == y)[thing])
+    return row
 
 
 def _objects(ids: Tensor, labels: Tensor, hit: Tensor) -> list[list[int]]:
-    """``[class, area, hit]`` of every object with a valid pixel; the class is that of most of its pixels."""
-    thing = ids > 0
-    if not bool(thing.any()):
+    """``[class, area, hit]`` of every object; the class is that of most of its pixels."""
+    if not len(ids):
         return []
-    _, index = torch.unique(ids[thing], return_inverse=True)
-    count = int(index.max()) + 1
-    area = torch.bincount(index, minlength=count)
-    found = torch.bincount(index, weights=hit[thing].double(), minlength=count).long()
+    index, count = _numbered(ids)
     width = int(labels.max()) + 1
-    votes = torch.bincount(index * width + labels[thing], minlength=count * width).view(count, width)
-    return torch.stack([votes.argmax(1), area, found], 1).tolist()
+    votes = torch.bincount((index * width + labels) * 2 + hit, minlength=count * width * 2).view(count, width, 2)
+    per_class = votes.sum(2)
+    return torch.stack([per_class.argmax(1), per_class.sum(1), votes[..., 1].sum(1)], 1).tolist()
+
+
+def _numbered(ids: Tensor) -> tuple[Tensor, int]:
+    """Positive ids as 0 … n-1 in rising order, and n. A table where ids are small, since sorting pixels is slow."""
+    if int(ids.max()) >= LARGE_ID:
+        values, index = torch.unique(ids, return_inverse=True)
+        return index, len(values)
+    present = torch.bincount(ids) > 0
+    return (present.cumsum(0) - 1)[ids.long()], int(present.sum())
