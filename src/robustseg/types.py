@@ -1,7 +1,7 @@
 """What travels through the library: samples, targets, outputs, views, results. Imports torch only.
 
 Conventions, everywhere: images are float32 RGB in [0, 1], ``(B, 3, H, W)``; labels int64 ``(B, H, W)`` with one
-explicit ignore value; values that belong to an image are ``(B,)`` tensors, so that batch size can never change a result.
+explicit ignore value; what belongs to an image is a ``(B,)`` tensor, so that batch size can never change a result.
 """
 
 from __future__ import annotations
@@ -53,14 +53,18 @@ class Sample:
 class DataSet(Protocol):
     """What a reader yields: samples by position, with stable ids, class names and one ignore value."""
 
-    ref: str
-    task: str
-    classes: tuple[str, ...]
-    ignore: int
-    ids: Sequence[str]
-
+    @property
+    def ref(self) -> str: ...
+    @property
+    def task(self) -> str: ...
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def ignore(self) -> int: ...
+    @property
+    def ids(self) -> Sequence[str]: ...
     def __len__(self) -> int: ...
-    def __getitem__(self, index: int) -> Sample: ...
+    def __getitem__(self, index: int, /) -> Sample: ...
     def digest(self) -> str:
         """Content hash of the images and labels; part of the run key."""
         ...
@@ -141,9 +145,10 @@ class ModelSpec:
 class Model(Protocol):
     """A user's network behind one face: [0,1] pixels in, differentiable output out."""
 
-    spec: ModelSpec
-    module: torch.nn.Module
-
+    @property
+    def spec(self) -> ModelSpec: ...
+    @property
+    def module(self) -> torch.nn.Module: ...
     def __call__(self, images: Tensor, *, want: frozenset[str] = frozenset()) -> Output: ...
 
 
