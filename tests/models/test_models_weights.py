@@ -110,3 +110,25 @@ def test_keys_that_do_not_fit_are_named_and_nothing_is_loaded_silently():
     weights.fill(net, {k: v.half() for k, v in STATE.items()}, "f")
     assert torch.equal(net.weight.detach(), STATE["weight"])
     assert net.weight.dtype == torch.float32
+
+
+def test_a_malicious_checkpoint_in_a_folder_is_refused_and_not_executed(hf_folder, tmp_path):
+    folder, network, _ = hf_folder("segformer")
+    marker = tmp_path / "executed"
+    for name in ("config.json", "preprocessor_config.json"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    torch.save({**network.state_dict(), "bomb": Bomb(marker)}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(rs.UserError, match=r"refused.*pickle that wants to run"):
+        rs.load_model(f"hf:{tmp_path}")
+    assert not marker.exists()
+    torch.save(network.state_dict(), tmp_path / "pytorch_model.bin")
+    assert rs.load_model(f"hf:{tmp_path}").spec.digest == rs.load_model(f"hf:{folder}").spec.digest
+
+
+def test_code_that_comes_with_a_checkpoint_is_not_run(tmp_path):
+    marker = tmp_path / "executed"
+    (tmp_path / "config.json").write_text('{"model_type": "own", "auto_map": {"AutoConfig": "own.Config"}}')
+    (tmp_path / "own.py").write_text(f"open({str(marker)!r}, 'w')\nclass Config: pass\n")
+    with pytest.raises(rs.UserError, match="cannot load"):
+        rs.load_model(f"hf:{tmp_path}")
+    assert not marker.exists()

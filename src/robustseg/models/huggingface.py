@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from robustseg.models.base import Adapter, fingerprint
 from robustseg.models.heads import DenseHead, QueryHead
 from robustseg.models.processor import preparation
 from robustseg.models.refs import Options, Ref
-from robustseg.models.weights import HARMLESS, complain
+from robustseg.models.weights import HARMLESS, complain, refusal
 from robustseg.types import ModelSpec
 
 __all__ = ["KEYS", "load", "load_folder"]
@@ -150,11 +151,15 @@ def _local_first(source: str, loader: Any, **arguments: Any) -> Any:
     local = Path(source).exists()
     try:
         return loader(source, local_files_only=True, **arguments)
+    except pickle.UnpicklingError as error:
+        raise refusal(source, error) from error
     except Exception as error:
         if local:
             raise UserError(f"cannot load {source}: {_line(error)}") from error
     try:
         return loader(source, **arguments)
+    except pickle.UnpicklingError as error:
+        raise refusal(source, error) from error
     except Exception as error:
         raise UserError(
             f"{source} is neither a folder nor in the local cache, and the hub did not give it ({_line(error)}); "

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from robustseg.errors import UserError
 
-__all__ = ["fill", "load"]
+__all__ = ["complain", "fill", "load", "refusal"]
 
 LARGEST = 16 * 2**30  # bytes; ViT-giant segmenters have about 6 GiB
 WRAPPERS = ("state_dict", "model_state_dict", "model", "model_state", "weights", "net")
@@ -57,13 +57,17 @@ def _unpickled(path: Path) -> Any:
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = _culprit(str(error))
-        raise UserError(
-            f"{path} is refused: it is a pickle that wants to run {reason}, and loading it would execute that; "
-            "save only the tensors: safetensors.torch.save_file(module.state_dict(), FILE)"
-        ) from error
+        raise refusal(path, error) from error
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         raise UserError(f"{path} is not a readable weights file ({_line(error)}); fetch it again") from error
+
+
+def refusal(source: str | Path, error: BaseException) -> UserError:
+    """Why a pickle is not loaded."""
+    return UserError(
+        f"{source} is refused: it is a pickle that wants to run {_culprit(str(error))}, and loading it would execute "
+        "that; save only the tensors: safetensors.torch.save_file(module.state_dict(), FILE)"
+    )
 
 
 def _culprit(text: str) -> str:
