@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from robustseg.errors import UserError
+from robustseg.ops.memory import keep_freed
 from robustseg.terminal import bar, emit, guarded
 
 __all__ = ["app", "main"]
@@ -341,4 +342,5 @@ def _listed(what: str) -> list[dict[str, Any]]:
 
 def main() -> NoReturn:
     """The entry point of the ``robustseg`` command."""
+    keep_freed()
     guarded(app, sys.argv[1:], (typer.Abort,))

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from robustseg.tasks.semantic import predict, statistics
 from robustseg.types import DenseOutput
 
