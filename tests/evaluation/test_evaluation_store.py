@@ -85,8 +85,7 @@ def test_an_empty_file_and_a_damaged_file(tmp_path):
 def test_a_page_torn_out_of_the_middle(tmp_path):
     with Store(tmp_path) as store:
         store.add_key(CONFIG)
-        for i in range(200):
-            store.add_rows([row(str(i))])
+        store.add_rows([row(str(i)) for i in range(400)])
     data = bytearray((tmp_path / NAME).read_bytes())
     data[4096:] = b"\xff" * (len(data) - 4096)
     (tmp_path / NAME).write_bytes(data)

@@ -1,0 +1,6 @@
+"""Helpers of this room lie beside the tests: toy (model, data, attack) and fake_store."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
