@@ -13,7 +13,9 @@ SIGNS = [(0.70, 0.12, 0.12), (0.10, 0.30, 0.55), (0.12, 0.40, 0.25), (0.85, 0.65
 GLASS = (0.10, 0.13, 0.16)
 
 
-def building(rng: np.random.Generator, x0: float, x1: float, front: float, depth: float, side: int, wall: str, floors: int) -> list[Part]:
+def building(
+    rng: np.random.Generator, x0: float, x1: float, front: float, depth: float, side: int, wall: str, floors: int
+) -> list[Part]:
     """A house between x0 and x1 whose front is at y = front; side +1 lies left of the street, -1 right.
 
     `wall` names the facade's material. Returns about 40 triangles per window.
@@ -28,10 +30,16 @@ def building(rng: np.random.Generator, x0: float, x1: float, front: float, depth
     else:
         sides = [(corner[0], corner[1]), (corner[3], corner[0]), (corner[1], corner[2])]
     sides = [(b, a) for a, b in sides]  # seen from outside the wall runs left to right
-    style = dict(
-        storey=storey, floors=floors, height=height, bay=rng.uniform(2.1, 3.3), width=rng.uniform(0.95, 1.5), tall=rng.uniform(1.35, 1.9),
-        lit=rng.uniform(0.1, 0.45), balcony=rng.random() < 0.35 and floors > 2,
-    )  # fmt: skip
+    style = {
+        "storey": storey,
+        "floors": floors,
+        "height": height,
+        "bay": rng.uniform(2.1, 3.3),
+        "width": rng.uniform(0.95, 1.5),
+        "tall": rng.uniform(1.35, 1.9),
+        "lit": rng.uniform(0.1, 0.45),
+        "balcony": rng.random() < 0.35 and floors > 2,
+    }
     trim = TRIMS[rng.integers(len(TRIMS))]
     groups: dict[str, list[Mesh]] = {"wall": [], "glass": [], "curtain": [], "trim": [], "sign": [], "dark": []}
     for k, (a, b) in enumerate(sides):
@@ -40,10 +48,23 @@ def building(rng: np.random.Generator, x0: float, x1: float, front: float, depth
     roof = ROOFS[rng.integers(len(ROOFS))]
     parts = []
     if floors <= 4 and rng.random() < 0.65:
-        parts.append(Part(_gable(x0 - 0.3, x1 + 0.3, front - side * 0.4, back + side * 0.4, height, rng.uniform(1.5, 3.2)), BUILDING, "roof", roof))
+        parts.append(
+            Part(
+                _gable(x0 - 0.3, x1 + 0.3, front - side * 0.4, back + side * 0.4, height, rng.uniform(1.5, 3.2)),
+                BUILDING,
+                "roof",
+                roof,
+            )
+        )
     else:
         groups["trim"].append(boxes([(*mid, height + 0.1)], (x1 - x0 + 0.5, depth + 0.5, 0.32)))
-    color = {"glass": GLASS, "curtain": (0.80, 0.76, 0.66), "trim": trim, "sign": SIGNS[rng.integers(len(SIGNS))], "dark": (0.13, 0.12, 0.12)}
+    color = {
+        "glass": GLASS,
+        "curtain": (0.80, 0.76, 0.66),
+        "trim": trim,
+        "sign": SIGNS[rng.integers(len(SIGNS))],
+        "dark": (0.13, 0.12, 0.12),
+    }
     for name, meshes in groups.items():
         if meshes:
             material = {"wall": wall, "glass": "gloss"}.get(name, "matte")
@@ -64,9 +85,28 @@ def _facade(rng, groups, a, b, style, shop: bool, door: bool) -> None:
         """Upright rectangles in wall coordinates; arguments broadcast to (k,)."""
         u0, u1, z0, z1 = np.broadcast_arrays(*(np.atleast_1d(np.asarray(q, float)) for q in (u0, u1, z0, z1)))
         lo, hi = a + u0[:, None] * along + off * out, a + u1[:, None] * along + off * out
-        return np.stack([np.column_stack([lo, z0]), np.column_stack([hi, z0]), np.column_stack([hi, z1]), np.column_stack([lo, z1])], 1)
+        return np.stack(
+            [
+                np.column_stack([lo, z0]),
+                np.column_stack([hi, z0]),
+                np.column_stack([hi, z1]),
+                np.column_stack([lo, z1]),
+            ],
+            1,
+        )
 
-    uv = np.stack([np.column_stack([u, z]) for u, z in ((e[:-1], 0 * e[:-1]), (e[1:], 0 * e[1:]), (e[1:], 0 * e[1:] + z_top), (e[:-1], 0 * e[:-1] + z_top))], 1)
+    uv = np.stack(
+        [
+            np.column_stack([u, z])
+            for u, z in (
+                (e[:-1], 0 * e[:-1]),
+                (e[1:], 0 * e[1:]),
+                (e[1:], 0 * e[1:] + z_top),
+                (e[:-1], 0 * e[:-1] + z_top),
+            )
+        ],
+        1,
+    )
     groups["wall"].append(quads(rect(e[:-1], e[1:], 0.0, z_top, 0.0), uv))
     c = (e[:-1] + e[1:]) / 2
     first = 1 if shop else 0
@@ -112,7 +152,9 @@ def _facade(rng, groups, a, b, style, shop: bool, door: bool) -> None:
         groups["trim"].append(quads(rect(d - 0.7, d + 0.7, 0.1, 2.4, 0.03)))
     for f in range(1, style["floors"] + 1):
         if rng.random() < 0.6 or f == style["floors"]:
-            groups["trim"].append(quads(rect(e[:-1], e[1:], f * style["storey"] - 0.05, f * style["storey"] + 0.1, 0.06)))
+            groups["trim"].append(
+                quads(rect(e[:-1], e[1:], f * style["storey"] - 0.05, f * style["storey"] + 0.1, 0.06))
+            )
 
 
 def _gable(x0, x1, y0, y1, z, rise) -> Mesh:
@@ -127,5 +169,10 @@ def _gable(x0, x1, y0, y1, z, rise) -> Mesh:
     south = np.stack([p(a, lo, z), p(b, lo, z), p(b, ym, z + rise), p(a, ym, z + rise)], 1)
     north = np.stack([p(b, hi, z), p(a, hi, z), p(a, ym, z + rise), p(b, ym, z + rise)], 1)
     uv = np.stack([np.column_stack([u, v]) for u, v in ((a, 0 * a), (b, 0 * b), (b, 0 * b + run), (a, 0 * a + run))], 1)
-    ends = quads([[(x0, hi, z), (x0, lo, z), (x0, ym, z + rise), (x0, ym, z + rise)], [(x1, lo, z), (x1, hi, z), (x1, ym, z + rise), (x1, ym, z + rise)]])
+    ends = quads(
+        [
+            [(x0, hi, z), (x0, lo, z), (x0, ym, z + rise), (x0, ym, z + rise)],
+            [(x1, lo, z), (x1, hi, z), (x1, ym, z + rise), (x1, ym, z + rise)],
+        ]
+    )
     return merge(quads(south, uv), quads(north, uv), ends)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-TAPS = [(-1, -1, 0.25), (-1, 0, 0.5), (-1, 1, 0.25), (0, -1, 0.5), (0, 1, 0.5), (1, -1, 0.25), (1, 0, 0.5), (1, 1, 0.25)]
+TAPS = [
+    (-1, -1, 0.25),
+    (-1, 0, 0.5),
+    (-1, 1, 0.25),
+    (0, -1, 0.5),
+    (0, 1, 0.5),
+    (1, -1, 0.25),
+    (1, 0, 0.5),
+    (1, 1, 0.25),
+]
 
 
 def denoise(linear, albedo, normal, depth_z, sunlit, passes: int = 3) -> np.ndarray:

@@ -82,11 +82,15 @@ def _garden(rng, a, b, side, edge, far):
             parts += hedge(rng, (p, side * (edge + 0.5)), (q, side * (edge + 0.5)), rng.uniform(0.9, 1.6))
     back = edge + rng.uniform(4.5, 8)
     if b - a > 8:
-        parts += building(rng, a + 1.5, b - 1.5, side * back, 9, side, f"facade{rng.integers(4)}", int(rng.integers(1, 4)))
+        parts += building(
+            rng, a + 1.5, b - 1.5, side * back, 9, side, f"facade{rng.integers(4)}", int(rng.integers(1, 4))
+        )
     for _ in range(int(rng.integers(2, 5))):
         parts += bush(rng, (rng.uniform(a, b), side * rng.uniform(edge + 1.2, back - 1), 0.08), rng.uniform(0.9, 1.9))
     if rng.random() < 0.7:
-        parts += tree(rng, (rng.uniform(a + 1, b - 1), side * rng.uniform(edge + 2, back - 1.5), 0.1), rng.uniform(4, 6.5))
+        parts += tree(
+            rng, (rng.uniform(a + 1, b - 1), side * rng.uniform(edge + 2, back - 1.5), 0.1), rng.uniform(4, 6.5)
+        )
     return parts
 
 
@@ -116,7 +120,16 @@ def _behind(rng, a, b, side, edge):
     for _ in range(int(rng.integers(1, 4))):
         parts += tree(rng, (rng.uniform(a + 1, b - 1), side * (edge + rng.uniform(2, 5)), 0.1), rng.uniform(4.5, 8))
     if b - a > 8 and rng.random() < 0.75:
-        parts += building(rng, a + 1, b - 1, side * (edge + rng.uniform(6, 10)), 10, side, f"facade{rng.integers(4)}", int(rng.integers(1, 4)))
+        parts += building(
+            rng,
+            a + 1,
+            b - 1,
+            side * (edge + rng.uniform(6, 10)),
+            10,
+            side,
+            f"facade{rng.integers(4)}",
+            int(rng.integers(1, 4)),
+        )
     return parts
 
 

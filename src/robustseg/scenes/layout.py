@@ -51,7 +51,9 @@ def draw_profile(rng: np.random.Generator, tram: bool) -> Profile:
     median = "tram" if tram else ("grass" if rng.random() < 0.18 else "none")
     start = rng.uniform(22, 48)
     junction = (start, start + rng.uniform(8, 11)) if rng.random() < 0.55 else None
-    return Profile(rng.uniform(3.0, 3.5), lanes, median, two(0.6, 2.1, 2.4), two(0.45, 1.0, 1.8), two(1.0, 2.0, 3.6), junction)
+    return Profile(
+        rng.uniform(3.0, 3.5), lanes, median, two(0.6, 2.1, 2.4), two(0.45, 1.0, 1.8), two(1.0, 2.0, 3.6), junction
+    )
 
 
 def band(s, d0: float, d1: float, z: float) -> Mesh:
@@ -60,7 +62,9 @@ def band(s, d0: float, d1: float, z: float) -> Mesh:
     a, b = s[:-1], s[1:]
     f = lambda x, y: np.column_stack([x, np.full_like(x, y), np.full_like(x, z)])  # noqa: E731
     uv = lambda x, y: np.column_stack([x, np.full_like(x, y)])  # noqa: E731
-    return quads(np.stack([f(a, d0), f(b, d0), f(b, d1), f(a, d1)], 1), np.stack([uv(a, d0), uv(b, d0), uv(b, d1), uv(a, d1)], 1))
+    return quads(
+        np.stack([f(a, d0), f(b, d0), f(b, d1), f(a, d1)], 1), np.stack([uv(a, d0), uv(b, d0), uv(b, d1), uv(a, d1)], 1)
+    )
 
 
 def stations(a: float, b: float, step: float = 3.0) -> np.ndarray:
@@ -81,7 +85,9 @@ def ground(rng: np.random.Generator, profile: Profile) -> list[Part]:
     left, right = profile.kerb(1), profile.kerb(-1)
     parts = [
         Part(band(stations(NEAR, FAR), -right, left, 0.0), ROAD, "asphalt"),
-        Part(quads([[(-900, -900, -0.25), (900, -900, -0.25), (900, 900, -0.25), (-900, 900, -0.25)]]), TERRAIN, "grass"),
+        Part(
+            quads([[(-900, -900, -0.25), (900, -900, -0.25), (900, 900, -0.25), (-900, 900, -0.25)]]), TERRAIN, "grass"
+        ),
     ]
     if profile.junction:
         j0, j1 = profile.junction
@@ -120,7 +126,11 @@ def markings(rng: np.random.Generator, profile: Profile) -> list[Part]:
                 paint += [band([s, s + 2.5], d - 0.07, d + 0.07, z) for s in np.arange(a, b - 3, 7.0)]
         if m == 0:
             solid = rng.random() < 0.35
-            paint += [band(stations(a, b), -0.08, 0.08, z)] if solid else [band([s, s + 3], -0.08, 0.08, z) for s in np.arange(a, b - 3, 6.5)]
+            paint += (
+                [band(stations(a, b), -0.08, 0.08, z)]
+                if solid
+                else [band([s, s + 3], -0.08, 0.08, z) for s in np.arange(a, b - 3, 6.5)]
+            )
     cross = []
     if profile.junction:
         cross = [profile.junction[0] - 5.0] + ([profile.junction[1] + 2.0] if rng.random() < 0.5 else [])
@@ -133,7 +143,8 @@ def markings(rng: np.random.Generator, profile: Profile) -> list[Part]:
         s, d = rng.uniform(2, 50), rng.uniform(-profile.kerb(-1) + 1, profile.kerb(1) - 2)
         dark.append(band([s, s + rng.uniform(1, 6)], d, d + rng.uniform(0.6, 2.2), 0.004))
     tone = rng.uniform(0.22, 0.30)
-    return [Part(merge(*paint), ROAD, "matte", PAINT), Part(merge(*dark), ROAD, "matte", (tone, tone, tone * 1.03))]
+    layers = ((paint, PAINT), (dark, (tone, tone, tone * 1.03)))
+    return [Part(merge(*meshes), ROAD, "matte", color) for meshes, color in layers if meshes]
 
 
 def _median(profile: Profile) -> list[Part]:
@@ -145,9 +156,19 @@ def _median(profile: Profile) -> list[Part]:
         s = stations(a, b)
         if profile.median == "grass":
             parts.append(Part(band(s, -h + 0.15, h - 0.15, 0.14), TERRAIN, "grass"))
-            parts.append(Part(boxes([((p + q) / 2, k * (h - 0.08), 0.07) for p, q in zip(s[:-1], s[1:], strict=True) for k in (1, -1)], (s[1] - s[0], 0.2, 0.16)), SIDEWALK, "matte", (0.62, 0.61, 0.58)))
+            spots = [(m, k * (h - 0.08), 0.07) for m in (s[:-1] + s[1:]) / 2 for k in (1, -1)]
+            parts.append(Part(boxes(spots, (s[1] - s[0], 0.2, 0.16)), SIDEWALK, "matte", (0.62, 0.61, 0.58)))
     if profile.median == "tram":
         s = stations(NEAR, FAR)
-        parts.append(Part(merge(*[band(s, c - 1.3, c + 1.3, 0.006) for c in (1.6, -1.6)]), ROAD, "matte", (0.47, 0.46, 0.45)))
-        parts.append(Part(merge(*[band(s, c + r - 0.06, c + r + 0.06, 0.012) for c in (1.6, -1.6) for r in (0.72, -0.72)]), ROAD, "metal", (0.30, 0.29, 0.28)))
+        parts.append(
+            Part(merge(*[band(s, c - 1.3, c + 1.3, 0.006) for c in (1.6, -1.6)]), ROAD, "matte", (0.47, 0.46, 0.45))
+        )
+        parts.append(
+            Part(
+                merge(*[band(s, c + r - 0.06, c + r + 0.06, 0.012) for c in (1.6, -1.6) for r in (0.72, -0.72)]),
+                ROAD,
+                "metal",
+                (0.30, 0.29, 0.28),
+            )
+        )
     return parts

@@ -1,5 +1,7 @@
 """Triangle meshes from a few primitives; numpy only, metres, z up."""
 
+# ruff: noqa: RUF005 (a list added to an array is a vector sum)
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -166,7 +168,7 @@ def torus(center, radius: float, tube_radius: float, n: int = 22, m: int = 6) ->
     r = radius + tube_radius * np.cos(q)
     x, z = np.cos(t)[:, None] * r, np.sin(t)[:, None] * r
     y = np.broadcast_to(tube_radius * np.sin(q), x.shape)
-    return loft(np.stack([x, y, z], -1)[::-1], caps=False).moved(center)
+    return loft(np.stack([x, y, z], -1), caps=False).moved(center)
 
 
 def _super(t, power: float):

@@ -15,7 +15,7 @@ from robustseg.scenes.tone import expose, hazed, to_linear
 SAMPLER = {"type": "multijitter", "sample_count": 8}
 
 
-def render(scene: Scene, spp: int = 8, seed: int = 0, depth: int = 4, clean: bool = True) -> Frame:
+def render(scene: Scene, spp: int = 4, seed: int = 0, depth: int = 4, clean: bool = True) -> Frame:
     """One frame: path-traced colour with `spp` samples a pixel, ids and depth by one ray through each pixel centre.
 
     The same scene, spp and seed give the same frame on one machine and variant.
@@ -112,14 +112,10 @@ def sensor(mi, camera: Camera, sampler: dict) -> dict:
     """Mitsuba's camera looks along +z with x to the left and y up."""
     R, M = camera.R_wc, np.eye(4)
     M[:3, 0], M[:3, 1], M[:3, 2], M[:3, 3] = -R[:, 0], -R[:, 1], R[:, 2], camera.eye
-    film = {
-        "type": "hdrfilm", "width": camera.width, "height": camera.height, "pixel_format": "rgb", "component_format": "float32",
-        "rfilter": {"type": "box"},
-    }  # fmt: skip
-    return {
-        "type": "perspective", "fov": camera.fov, "fov_axis": "x", "near_clip": 0.05, "far_clip": 2000.0,
-        "to_world": mi.ScalarTransform4f(M), "film": film, "sampler": sampler,
-    }  # fmt: skip
+    film = {"type": "hdrfilm", "width": camera.width, "height": camera.height, "pixel_format": "rgb"}
+    film |= {"component_format": "float32", "rfilter": {"type": "box"}}
+    pose = {"fov": camera.fov, "fov_axis": "x", "to_world": mi.ScalarTransform4f(M)}
+    return {"type": "perspective", **pose, "near_clip": 0.05, "far_clip": 2000.0, "film": film, "sampler": sampler}
 
 
 def _mesh(mi, name: str, parts: list[Part], material: Material):
@@ -129,7 +125,9 @@ def _mesh(mi, name: str, parts: list[Part], material: Material):
     out = mi.Mesh(name, len(mesh.V), len(mesh.F), has_vertex_normals=True, has_vertex_texcoords=True, props=props)
     if material.texture is None:
         color = np.concatenate([np.broadcast_to(to_linear(p.color), (len(p.mesh.V), 3)) for p in parts])
-        out.add_attribute("vertex_color", 3, (color * (4.0 if material.kind == "lit" else 1.0)).astype(np.float32).ravel())
+        out.add_attribute(
+            "vertex_color", 3, (color * (4.0 if material.kind == "lit" else 1.0)).astype(np.float32).ravel()
+        )
     data = mi.traverse(out)
     data["vertex_positions"] = mesh.V.astype(np.float32).ravel()
     data["vertex_normals"] = normals(mesh.V, mesh.F).astype(np.float32).ravel()
@@ -147,14 +145,22 @@ def _bsdf(mi, material: Material) -> dict:
         color = {"type": "bitmap", "bitmap": bitmap, "raw": True, "filter_type": "bilinear", "wrap_mode": "repeat"}
     kind = material.kind
     if kind == "paint":
-        inner = {"type": "principled", "base_color": color, "roughness": 0.4, "specular": 0.5, "clearcoat": 0.8, "clearcoat_gloss": 0.9}
+        inner = {
+            "type": "principled",
+            "base_color": color,
+            "roughness": 0.4,
+            "specular": 0.5,
+            "clearcoat": 0.8,
+            "clearcoat_gloss": 0.9,
+        }
     elif kind == "gloss":
         inner = {"type": "principled", "base_color": color, "roughness": 0.12, "specular": 0.9}
     elif kind == "metal":
         inner = {"type": "principled", "base_color": color, "roughness": 0.4, "metallic": 0.5}
     elif kind == "ground":
         rough = mi.Bitmap(np.asarray(material.roughness, np.float32)[..., None])
-        inner = {"type": "principled", "base_color": color, "specular": 0.4, "roughness": {"type": "bitmap", "bitmap": rough, "raw": True, "wrap_mode": "repeat"}}
+        dull = {"type": "bitmap", "bitmap": rough, "raw": True, "wrap_mode": "repeat"}
+        inner = {"type": "principled", "base_color": color, "specular": 0.4, "roughness": dull}
     else:
         inner = {"type": "diffuse", "reflectance": color}
     return {"type": "twosided", "bsdf": inner}

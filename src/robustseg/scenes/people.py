@@ -1,5 +1,7 @@
 """People: walking, standing or riding, dressed, with clothing told apart from skin and hair."""
 
+# ruff: noqa: RUF005 (a list added to an array is a vector sum)
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -10,9 +12,19 @@ from robustseg.scenes.meshes import Mesh, box, merge, sphere, stack, tube
 from robustseg.scenes.scene import CLOTHING, PERSON, RIDER, SKIN, Part
 
 TOPS = [
-    (0.78, 0.12, 0.14), (0.13, 0.25, 0.62), (0.92, 0.90, 0.86), (0.10, 0.10, 0.12), (0.93, 0.74, 0.15), (0.16, 0.48, 0.30),
-    (0.85, 0.42, 0.16), (0.55, 0.20, 0.50), (0.45, 0.66, 0.83), (0.90, 0.55, 0.62), (0.40, 0.42, 0.45), (0.62, 0.50, 0.34),
-]  # fmt: skip
+    (0.78, 0.12, 0.14),
+    (0.13, 0.25, 0.62),
+    (0.92, 0.90, 0.86),
+    (0.10, 0.10, 0.12),
+    (0.93, 0.74, 0.15),
+    (0.16, 0.48, 0.30),
+    (0.85, 0.42, 0.16),
+    (0.55, 0.20, 0.50),
+    (0.45, 0.66, 0.83),
+    (0.90, 0.55, 0.62),
+    (0.40, 0.42, 0.45),
+    (0.62, 0.50, 0.34),
+]
 LEGS = [(0.14, 0.18, 0.32), (0.10, 0.10, 0.12), (0.28, 0.36, 0.50), (0.55, 0.48, 0.38), (0.35, 0.36, 0.38)]
 COMPLEXIONS = [(0.93, 0.76, 0.66), (0.86, 0.66, 0.54), (0.72, 0.51, 0.39), (0.52, 0.35, 0.26), (0.36, 0.24, 0.18)]
 HAIRS = [(0.10, 0.08, 0.07), (0.28, 0.18, 0.11), (0.55, 0.40, 0.22), (0.62, 0.60, 0.57), (0.40, 0.16, 0.08)]
@@ -24,7 +36,9 @@ def pedestrian(rng: np.random.Generator, instance: int, at, yaw: float) -> list[
     hip = np.array([0, 0, 0.92])
     feet = [_reach(hip + [0, 0.1 * k, 0], k * stride, 0.47, 0.45, bend=0.25 + 0.5 * stride) for k in (1, -1)]
     shoulder = np.array([0.0, 0, 1.44])
-    hands = [_reach(shoulder + [0, 0.21 * k, 0], -k * stride * 0.9, 0.3, 0.28, bend=-0.35, out=0.05 * k) for k in (1, -1)]
+    hands = [
+        _reach(shoulder + [0, 0.21 * k, 0], -k * stride * 0.9, 0.3, 0.28, bend=-0.35, out=0.05 * k) for k in (1, -1)
+    ]
     scale = rng.normal(1.0, 0.05) if rng.random() < 0.88 else rng.uniform(0.65, 0.8)
     parts = _dress(rng, PERSON, instance, feet, hands, 0.0, at, yaw, scale, helmet=False)
     sink = at[2] - min(p.mesh.V[:, 2].min() for p in parts)  # the lower foot stands on the ground
@@ -42,7 +56,10 @@ def rider(rng: np.random.Generator, instance: int, at, yaw: float, saddle: float
         feet.append(_two_bones(hip + [0, 0.1 * k, 0], foot, 0.47, 0.46, forward=1))
     c, s = np.cos(lean), np.sin(lean)
     shoulder = hip + np.array([0.52 * s, 0, 0.52 * c])
-    hands = [_two_bones(shoulder + [0, 0.2 * k, 0], np.array([grip[0], 0.26 * k, grip[1]]), 0.32, 0.3, forward=-1) for k in (1, -1)]
+    hands = [
+        _two_bones(shoulder + [0, 0.2 * k, 0], np.array([grip[0], 0.26 * k, grip[1]]), 0.32, 0.3, forward=-1)
+        for k in (1, -1)
+    ]
     return _dress(rng, RIDER, instance, feet, hands, lean, at, yaw, 1.0, helmet=rng.random() < 0.75, hip=hip)
 
 
@@ -64,9 +81,11 @@ def _dress(rng, label, instance, feet, hands, lean, at, yaw, scale, helmet, hip=
         return np.array([hip[0] + x * c + dz * s, 0.0, hip[2] - x * s + dz * c])
 
     torso = stack(
-        [0.86, 0.95, 1.08, 1.22, 1.36, 1.45, 1.50], np.array([0.10, 0.125, 0.115, 0.13, 0.125, 0.09, 0.05]) * wide,
-        np.array([0.15, 0.17, 0.155, 0.185, 0.205, 0.16, 0.06]) * wide, n=14,
-    )  # fmt: skip
+        [0.86, 0.95, 1.08, 1.22, 1.36, 1.45, 1.50],
+        np.array([0.10, 0.125, 0.115, 0.13, 0.125, 0.09, 0.05]) * wide,
+        np.array([0.15, 0.17, 0.155, 0.185, 0.205, 0.16, 0.06]) * wide,
+        n=14,
+    )
     torso = _lean(torso, hip, lean)
     head = [sphere(up(0.015, 1.635), (0.095, 0.08, 0.122)), tube([up(0, 1.46), up(0, 1.56)], [0.055, 0.05], 8)]
     scalp = [sphere(up(-0.018, 1.668), (0.103, 0.09, 0.108))]
@@ -99,7 +118,14 @@ def _dress(rng, label, instance, feet, hands, lean, at, yaw, scale, helmet, hip=
         parts.append((merge(*scalp), hair, SKIN, "matte"))
     if label == PERSON and rng.random() < 0.3:
         color = np.array(TOPS[rng.integers(len(TOPS))]) * 0.8
-        parts.append((stack([0.98, 1.05, 1.3, 1.4], [0.06, 0.09, 0.09, 0.05], [0.11, 0.14, 0.13, 0.1], cx=-0.17), color, CLOTHING, "matte"))
+        parts.append(
+            (
+                stack([0.98, 1.05, 1.3, 1.4], [0.06, 0.09, 0.09, 0.05], [0.11, 0.14, 0.13, 0.1], cx=-0.17),
+                color,
+                CLOTHING,
+                "matte",
+            )
+        )
     return [Part(m.moved(at, yaw, scale), label, kind, c, instance, region) for m, c, region, kind in parts]
 
 

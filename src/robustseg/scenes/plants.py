@@ -54,7 +54,10 @@ def hedge(rng: np.random.Generator, start, end, height: float, width: float = 0.
     a, b = p - side * width * 0.46, p + side * width * 0.46
     col = lambda q, z: np.column_stack([q, np.full(len(q), z)])  # noqa: E731
     lo, hi = 0.1, 0.1 + height * 0.97
-    q = [np.stack([col(m[:-1], zl), col(m[1:], zl), col(k[1:], zh), col(k[:-1], zh)], 1) for m, k, zl, zh in ((a, a, lo, hi), (b, b, lo, hi), (a, b, hi, hi))]
+    q = [
+        np.stack([col(m[:-1], zl), col(m[1:], zl), col(k[1:], zh), col(k[:-1], zh)], 1)
+        for m, k, zl, zh in ((a, a, lo, hi), (b, b, lo, hi), (a, b, hi, hi))
+    ]
     green = np.array(GREENS[rng.integers(len(GREENS))]) * rng.uniform(0.8, 1.05)
     return [
         Part(quads(np.concatenate(q)), VEGETATION, "matte", green * 0.6),
@@ -78,7 +81,11 @@ def _cards(rng, p, normal, size) -> Mesh:
     t /= np.linalg.norm(t, axis=1, keepdims=True)
     b = np.cross(n, t)
     s = size * rng.uniform(0.7, 1.3, (len(p), 1))
-    return quads(np.stack([p - s * t - s * b * 0.6, p + s * t - s * b * 0.6, p + s * t * 0.7 + s * b, p - s * t * 0.7 + s * b], 1))
+    return quads(
+        np.stack(
+            [p - s * t - s * b * 0.6, p + s * t - s * b * 0.6, p + s * t * 0.7 + s * b, p - s * t * 0.7 + s * b], 1
+        )
+    )
 
 
 def _detail(s: float) -> int:
@@ -118,7 +125,10 @@ def _tree(shape: int, detail: int) -> tuple[Mesh, Mesh, Mesh]:
 @cache
 def _bush(shape: int) -> tuple[Mesh, Mesh]:
     rng = np.random.default_rng(800 + shape)
-    blobs = [(np.array([rng.uniform(-0.25, 0.25), rng.uniform(-0.25, 0.25), rng.uniform(0.2, 0.45)]), rng.uniform(0.25, 0.4)) for _ in range(4)]
+    blobs = [
+        (np.array([rng.uniform(-0.25, 0.25), rng.uniform(-0.25, 0.25), rng.uniform(0.2, 0.45)]), rng.uniform(0.25, 0.4))
+        for _ in range(4)
+    ]
     leaves = []
     for c, r in blobs:
         d = rng.normal(size=(170, 3))

@@ -21,7 +21,12 @@ TRIAL = (
     "import mitsuba as mi; mi.set_variant('llvm_ad_rgb'); import numpy as np;"
     "print('mean', float(np.array(mi.render(mi.load_dict(mi.cornell_box()), spp=1)).mean()) > 0)"
 )
-PATTERNS = ("/usr/lib/*/libLLVM*.so*", "/usr/lib/libLLVM*.so*", "/usr/lib/llvm-*/lib/libLLVM*.so*", "/usr/local/lib/libLLVM*.so*")
+PATTERNS = (
+    "/usr/lib/*/libLLVM*.so*",
+    "/usr/lib/libLLVM*.so*",
+    "/usr/lib/llvm-*/lib/libLLVM*.so*",
+    "/usr/local/lib/libLLVM*.so*",
+)
 
 
 @functools.cache

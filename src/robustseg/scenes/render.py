@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from robustseg.scenes.probe import choose, require
 from robustseg.scenes.scene import CLASSES
 from robustseg.scenes.street import seed_of, street
 
-SPP = 8
+SPP = 4
 Progress = Callable[[int, int], None]
 
 
@@ -75,6 +76,10 @@ def _facts(left, split, size, spp, root, workers):
         try:
             for job in as_completed(jobs):
                 yield job.result()
+        except BrokenProcessPool:
+            raise UserError(
+                "a render process died (out of memory?); run the same command again with fewer --workers"
+            ) from None
         finally:
             for job in jobs:
                 job.cancel()

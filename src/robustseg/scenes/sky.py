@@ -32,7 +32,9 @@ def draw_sky(rng: np.random.Generator, weather: str) -> tuple[Sky, dict]:
     horizon = np.array([0.78, 0.87, 0.98]) * (1 - low) + np.array([0.98, 0.80, 0.62]) * low
     blue = zenith + (horizon - zenith) * (1 - up) ** 3.5
     blue = blue + near**8 * 0.35 * np.array([1.0, 0.85, 0.6]) + near**90 * 2.0 * np.array([1.0, 0.92, 0.75])
-    cover = {"clear": rng.uniform(0, 0.3), "cloudy": rng.uniform(0.4, 0.75), "overcast": 1.0, "haze": 0.8, "wet": 0.9}[weather]
+    cover = {"clear": rng.uniform(0, 0.3), "cloudy": rng.uniform(0.4, 0.75), "overcast": 1.0, "haze": 0.8, "wet": 0.9}[
+        weather
+    ]
     veil = _cloud_layer(d, rng, cover)
     grey = np.array([0.83, 0.85, 0.88]) * (0.8 + 0.35 * up)
     white = grey * (1.15 - 0.45 * veil) + near**4 * 0.5 * np.array([1.0, 0.93, 0.82])
@@ -43,10 +45,22 @@ def draw_sky(rng: np.random.Generator, weather: str) -> tuple[Sky, dict]:
     panorama = np.where(d[..., 2:] < -0.02, ground, panorama)
     warm = np.array([1.0, 0.95, 0.87]) * (1 - low) + np.array([1.0, 0.72, 0.42]) * low
     strength = {"clear": 6.0, "cloudy": 5.0, "overcast": 0.0, "haze": 1.3, "wet": 0.4}[weather] * (1 - 0.4 * low)
-    haze = {"clear": 0.0008, "cloudy": 0.0012, "overcast": 0.003, "haze": rng.uniform(0.009, 0.02), "wet": 0.005}[weather]
+    haze = {"clear": 0.0008, "cloudy": 0.0012, "overcast": 0.003, "haze": rng.uniform(0.009, 0.02), "wet": 0.005}[
+        weather
+    ]
     rim = panorama[HEIGHT // 2 - 6 : HEIGHT // 2 - 1].mean((0, 1))
-    sky = Sky(panorama.astype(np.float32), tuple(sun.tolist()), tuple((strength * warm).tolist()), float(haze), tuple(rim.tolist()))
-    facts = {"weather": weather, "sun_elevation": round(float(np.degrees(elevation)), 1), "sun_azimuth": round(float(np.degrees(azimuth)), 1)}
+    sky = Sky(
+        panorama.astype(np.float32),
+        tuple(sun.tolist()),
+        tuple((strength * warm).tolist()),
+        float(haze),
+        tuple(rim.tolist()),
+    )
+    facts = {
+        "weather": weather,
+        "sun_elevation": round(float(np.degrees(elevation)), 1),
+        "sun_azimuth": round(float(np.degrees(azimuth)), 1),
+    }
     return sky, facts
 
 

@@ -18,7 +18,15 @@ from robustseg.scenes.scene import Material, Part, Scene
 from robustseg.scenes.sky import WEATHER, draw_sky
 from robustseg.scenes.traffic import Crowd, populate
 
-PLASTER = [(0.86, 0.78, 0.62), (0.78, 0.70, 0.66), (0.90, 0.88, 0.82), (0.70, 0.74, 0.76), (0.84, 0.64, 0.50), (0.66, 0.72, 0.60), (0.80, 0.80, 0.78)]
+PLASTER = [
+    (0.86, 0.78, 0.62),
+    (0.78, 0.70, 0.66),
+    (0.90, 0.88, 0.82),
+    (0.70, 0.74, 0.76),
+    (0.84, 0.64, 0.50),
+    (0.66, 0.72, 0.60),
+    (0.80, 0.80, 0.78),
+]
 BRICK = [(0.62, 0.33, 0.25), (0.70, 0.47, 0.34), (0.50, 0.30, 0.25), (0.74, 0.66, 0.54)]
 
 
@@ -42,10 +50,17 @@ def street(split: str, index: int, size: tuple[int, int] = (512, 256)) -> Scene:
     curve = rng.uniform(-1, 1) / 95 if rng.random() < 0.6 else 0.0
     parts = [replace(p, mesh=bend(p.mesh, curve)) for p in parts] + distance(rng)
     facts |= {
-        "blocks": kinds, "tram": bool(has_tram), "junction": profile.junction is not None, "curvature": round(curve, 5), "fov": round(camera.fov, 1),
-        "eye": [round(float(v), 3) for v in camera.eye], "yaw": round(camera.yaw, 4), "pitch": round(camera.pitch, 4), "roll": round(camera.roll, 4),
+        "blocks": kinds,
+        "tram": bool(has_tram),
+        "junction": profile.junction is not None,
+        "curvature": round(curve, 5),
+        "fov": round(camera.fov, 1),
+        "eye": [round(float(v), 3) for v in camera.eye],
+        "yaw": round(camera.yaw, 4),
+        "pitch": round(camera.pitch, 4),
+        "roll": round(camera.roll, 4),
         "things": crowd.count,
-    }  # fmt: skip
+    }
     return Scene(tuple(parts), _materials(rng, weather), camera, sky, float(np.exp(rng.normal(0, 0.12))), facts)
 
 
@@ -72,8 +87,14 @@ def _camera(rng, profile: Profile, size) -> Camera:
         inner, outer = profile.walk_span(-1)
         d = -rng.uniform(inner + 0.2, outer - 0.6)
     height = rng.uniform(1.25, 1.75) if rng.random() < 0.8 else rng.uniform(1.75, 2.7)
-    yaw, pitch, roll = rng.normal(0, 0.07) + (0.06 if place < 0.12 else 0), rng.uniform(-0.09, 0.04), rng.normal(0, 0.014)
-    return Camera(*size, float(rng.uniform(58, 84)), (0.0, float(d), float(height)), float(yaw), float(pitch), float(roll))
+    yaw, pitch, roll = (
+        rng.normal(0, 0.07) + (0.06 if place < 0.12 else 0),
+        rng.uniform(-0.09, 0.04),
+        rng.normal(0, 0.014),
+    )
+    return Camera(
+        *size, float(rng.uniform(58, 84)), (0.0, float(d), float(height)), float(yaw), float(pitch), float(roll)
+    )
 
 
 def _materials(rng, weather: str) -> dict[str, Material]:
@@ -83,24 +104,45 @@ def _materials(rng, weather: str) -> dict[str, Material]:
     out = {k: Material(k) for k in ("matte", "paint", "gloss", "metal", "lit")}
     tone = rng.uniform(0.34, 0.47) * (0.72 if wet else 1)
     warm = rng.uniform(-0.015, 0.02)
-    out["asphalt"] = Material("ground", tx.tinted(tx.asphalt(), (tone + warm, tone, tone - warm)), 5.0, puddles if wet else dry)
+    out["asphalt"] = Material(
+        "ground", tx.tinted(tx.asphalt(), (tone + warm, tone, tone - warm)), 5.0, puddles if wet else dry
+    )
     n = int(rng.choice([3, 4, 6]))
-    stone = np.array([(0.66, 0.63, 0.59), (0.60, 0.60, 0.61), (0.70, 0.60, 0.54)][rng.integers(3)]) * (0.8 if wet else 1)
-    out["pavement"] = Material("ground", tx.tinted(tx.slabs(n, n, 0.5 * (rng.random() < 0.5), 5), stone), 2.4, puddles if wet else dry)
+    stone = np.array([(0.66, 0.63, 0.59), (0.60, 0.60, 0.61), (0.70, 0.60, 0.54)][rng.integers(3)]) * (
+        0.8 if wet else 1
+    )
+    out["pavement"] = Material(
+        "ground", tx.tinted(tx.slabs(n, n, 0.5 * (rng.random() < 0.5), 5), stone), 2.4, puddles if wet else dry
+    )
     green = np.array([1.0, 1.0, 1.0]) * rng.uniform(0.85, 1.1) * np.array([rng.uniform(0.9, 1.15), 1.0, 0.95])
     out["grass"] = Material("surface", tx.tinted(tx.grass(), green), 3.0)
-    out["roof"] = Material("surface", tx.tinted(tx.slabs(14, 10, 0.5, 51, 0.55), [(0.58, 0.28, 0.20), (0.34, 0.33, 0.35), (0.46, 0.33, 0.26)][rng.integers(3)]), 3.0)
+    out["roof"] = Material(
+        "surface",
+        tx.tinted(
+            tx.slabs(14, 10, 0.5, 51, 0.55),
+            [(0.58, 0.28, 0.20), (0.34, 0.33, 0.35), (0.46, 0.33, 0.26)][rng.integers(3)],
+        ),
+        3.0,
+    )
     for k in range(4):
         if rng.random() < 0.6:
             pattern, color, size = tx.plaster(), PLASTER[rng.integers(len(PLASTER))], 6.0
         else:
             pattern, color, size = tx.slabs(20, 9, 0.5, 15, 0.8), BRICK[rng.integers(len(BRICK))], 2.2
         out[f"facade{k}"] = Material("surface", tx.tinted(pattern, np.array(color) * rng.uniform(0.85, 1.05)), size)
-    walls = [(tx.slabs(5, 4, 0.5, 25, 0.5), (0.60, 0.56, 0.50), 2.2), (tx.slabs(8, 4, 0.5, 26, 0.6), (0.64, 0.63, 0.61), 2.6), (tx.slabs(16, 8, 0.5, 15, 0.7), (0.55, 0.30, 0.23), 2.0)]
+    walls = [
+        (tx.slabs(5, 4, 0.5, 25, 0.5), (0.60, 0.56, 0.50), 2.2),
+        (tx.slabs(8, 4, 0.5, 26, 0.6), (0.64, 0.63, 0.61), 2.6),
+        (tx.slabs(16, 8, 0.5, 15, 0.7), (0.55, 0.30, 0.23), 2.0),
+    ]
     for k, i in enumerate(rng.permutation(3)[:2]):
         pattern, color, size = walls[i]
         out[f"wall{k}"] = Material("surface", tx.tinted(pattern, np.array(color) * rng.uniform(0.85, 1.1)), size)
-    for k, (pattern, color) in {0: (tx.boards(16, 21), (0.50, 0.36, 0.23)), 2: (tx.ribs(24), (0.30, 0.42, 0.34)), 3: (tx.boards(12, 23).T, (0.62, 0.50, 0.37))}.items():
+    for k, (pattern, color) in {
+        0: (tx.boards(16, 21), (0.50, 0.36, 0.23)),
+        2: (tx.ribs(24), (0.30, 0.42, 0.34)),
+        3: (tx.boards(12, 23).T, (0.62, 0.50, 0.37)),
+    }.items():
         out[f"fence{k}"] = Material("surface", tx.tinted(pattern, np.array(color) * rng.uniform(0.8, 1.15)), 2.0)
     return out
 
@@ -109,7 +151,7 @@ def _furniture(rng, p: Profile) -> list[Part]:
     parts, style = [], int(rng.integers(8))
     inside = lambda s: p.junction is not None and p.junction[0] - 1 < s < p.junction[1] + 1  # noqa: E731
     for side in (1, -1):
-        kerb, (inner, outer) = p.kerb(side), p.walk_span(side)
+        kerb, inner = p.kerb(side), p.walk_span(side)[0]
         near = side * (kerb + 0.45)
         s = rng.uniform(5, 14)
         while s < 120:

@@ -44,7 +44,7 @@ def slabs(rows: int, columns: int, shift: float = 0.0, seed: int = 5, joint: flo
 @cache
 def plaster() -> np.ndarray:
     """Rough render with stains running down, (SIZE,SIZE)."""
-    stain = np.fft.irfft2(np.fft.rfft2(clouds(11)) * np.exp(-(np.fft.fftfreq(SIZE)[:, None] * 90) ** 2), (SIZE, SIZE))
+    stain = np.fft.irfft2(np.fft.rfft2(clouds(11)) * np.exp(-((np.fft.fftfreq(SIZE)[:, None] * 90) ** 2)), (SIZE, SIZE))
     return 1 + 0.05 * clouds(12, roughness=1.0) + 0.04 * clouds(13) + 0.05 * stain
 
 
@@ -54,7 +54,9 @@ def boards(count: int = 16, seed: int = 21) -> np.ndarray:
     x = np.arange(SIZE) / SIZE * count
     tone = np.random.default_rng(seed).normal(1, 0.12, count)[x.astype(int)]
     gap = np.where(x % 1 < 0.11, 0.35, 1.0)
-    grain = np.fft.irfft2(np.fft.rfft2(clouds(22, roughness=0.8)) * np.exp(-(np.fft.fftfreq(SIZE)[:, None] * 60) ** 2), (SIZE, SIZE))
+    grain = np.fft.irfft2(
+        np.fft.rfft2(clouds(22, roughness=0.8)) * np.exp(-((np.fft.fftfreq(SIZE)[:, None] * 60) ** 2)), (SIZE, SIZE)
+    )
     return (tone * gap)[None] * (1 + 0.12 * grain)
 
 

@@ -25,7 +25,7 @@ def to_srgb(linear) -> np.ndarray:
 
 def hazed(linear: np.ndarray, depth_z: np.ndarray, sky: Sky) -> np.ndarray:
     """Single-scattering haze: radiance fades as exp(-haze * z) towards the airlight; the sky is left alone."""
-    t = np.where(np.isfinite(depth_z), np.exp(-sky.haze * depth_z), 1.0)[..., None]
+    t = np.exp(-sky.haze * np.where(np.isfinite(depth_z), depth_z, 0.0))[..., None]
     return linear * t + np.asarray(sky.airlight) * (1 - t)
 
 

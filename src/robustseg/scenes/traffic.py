@@ -12,7 +12,14 @@ from robustseg.scenes.scene import Part
 from robustseg.scenes.vehicles import car
 
 # half length and half width that each kind keeps free, metres
-ROOM = {"car": (2.9, 1.0), "truck": (5.4, 1.4), "bus": (6.6, 1.45), "motorcycle": (1.3, 0.5), "bicycle": (1.1, 0.4), "person": (0.45, 0.4)}
+ROOM = {
+    "car": (2.9, 1.0),
+    "truck": (5.4, 1.4),
+    "bus": (6.6, 1.45),
+    "motorcycle": (1.3, 0.5),
+    "bicycle": (1.1, 0.4),
+    "person": (0.45, 0.4),
+}
 MAKE = {"car": car, "truck": truck, "bus": bus, "tram": tram}
 
 
@@ -131,7 +138,11 @@ def _two_wheelers(crowd: Crowd) -> None:
                 side = 1 if rng.random() < 0.5 else -1
                 i = 0 if side > 0 else 1
                 edge = p.median_width / 2 + p.lanes * p.lane
-                d = side * (edge - rng.uniform(0.5, 1.0)) if kind == "bicycle" else p.lane_center(side, p.lanes - 1) + rng.normal(0, 0.5)
+                d = (
+                    side * (edge - rng.uniform(0.5, 1.0))
+                    if kind == "bicycle"
+                    else p.lane_center(side, p.lanes - 1) + rng.normal(0, 0.5)
+                )
                 s = rng.uniform(5.5, 17)
                 if p.parking[i] == 0 and kind == "bicycle" and rng.random() < 0.3:
                     d = side * (p.kerb(side) - 0.6)

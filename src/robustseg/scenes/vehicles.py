@@ -8,13 +8,22 @@ from robustseg.scenes.meshes import Mesh, box, boxes, hull, loft, merge, quads, 
 from robustseg.scenes.scene import CAR, Part
 
 PAINTS = [
-    (0.90, 0.90, 0.90), (0.10, 0.10, 0.11), (0.55, 0.56, 0.58), (0.70, 0.08, 0.09), (0.12, 0.22, 0.50), (0.32, 0.33, 0.35),
-    (0.78, 0.77, 0.73), (0.16, 0.36, 0.26), (0.86, 0.62, 0.12), (0.36, 0.18, 0.14), (0.40, 0.60, 0.75),
-]  # fmt: skip
+    (0.90, 0.90, 0.90),
+    (0.10, 0.10, 0.11),
+    (0.55, 0.56, 0.58),
+    (0.70, 0.08, 0.09),
+    (0.12, 0.22, 0.50),
+    (0.32, 0.33, 0.35),
+    (0.78, 0.77, 0.73),
+    (0.16, 0.36, 0.26),
+    (0.86, 0.62, 0.12),
+    (0.36, 0.18, 0.14),
+    (0.40, 0.60, 0.75),
+]
 GLASS = (0.07, 0.09, 0.11)
 RUBBER = (0.07, 0.07, 0.07)
 
-# length, width, height, belt line, then where glass begins and ends: (windscreen foot, roof front, roof back, tail foot)
+# length, width, height, belt line, then along the length: windscreen foot, roof front, roof back, tail foot
 SHAPES = {
     "sedan": (4.55, 1.80, 1.44, 0.95, (0.22, 0.06, -0.22, -0.36)),
     "hatch": (3.95, 1.74, 1.48, 0.97, (0.22, 0.05, -0.36, -0.46)),
@@ -34,14 +43,43 @@ def car(rng: np.random.Generator, instance: int, at, yaw: float) -> list[Part]:
     low = np.array([0.42, 0.30, 0.25, 0.22, 0.2, 0.2, 0.2, 0.22, 0.24, 0.30, 0.4])
     tail = belt - (0.02 if kind == "sedan" else -0.01)
     nose = belt - (0.2 if kind != "van" else 0.08)
-    high = np.array([tail - 0.25, tail - 0.08, tail, belt, belt, belt, belt - 0.02, belt - 0.1, nose + 0.02, nose - 0.06, nose - 0.22])
+    high = np.array(
+        [
+            tail - 0.25,
+            tail - 0.08,
+            tail,
+            belt,
+            belt,
+            belt,
+            belt - 0.02,
+            belt - 0.1,
+            nose + 0.02,
+            nose - 0.06,
+            nose - 0.22,
+        ]
+    )
     body = hull(x, w, low, high, n=20, power=5)
     gx = np.array([g3, (g3 + g2) / 2, g2, g2 + 0.06, (g1 + g2) / 2, g1 - 0.05, g1, (g0 + g1) / 2, g0]) * length
-    gh = np.array([belt - 0.02, (belt + height) / 2 + 0.02, height - 0.05, height - 0.01, height, height - 0.01, height - 0.05, (belt + height) / 2, belt - 0.02])
+    gh = np.array(
+        [
+            belt - 0.02,
+            (belt + height) / 2 + 0.02,
+            height - 0.05,
+            height - 0.01,
+            height,
+            height - 0.01,
+            height - 0.05,
+            (belt + height) / 2,
+            belt - 0.02,
+        ]
+    )
     cabin = _cabin(gx, gh, width, belt)
     roof, glass = _roof_and_glass(cabin)
     post = [(g1 + g2) / 2 * length + 0.05] + ([g2 * length + 0.35] if kind != "sedan" else [])
-    posts = boxes([(p, s * width * 0.437, (belt + height) / 2 - 0.06) for p in post for s in (1, -1)], (0.09, 0.05, height - belt - 0.06))
+    posts = boxes(
+        [(p, s * width * 0.437, (belt + height) / 2 - 0.06) for p in post for s in (1, -1)],
+        (0.09, 0.05, height - belt - 0.06),
+    )
     parts = [(merge(body, roof), color, "paint"), (glass, GLASS, "gloss"), (posts, (0.06, 0.06, 0.06), "matte")]
     return place([*parts, *_running_gear(length, width, 0.33, nose, tail, color)], CAR, instance, at, yaw)
 
@@ -61,7 +99,13 @@ def axle(x: float, half: float, radius: float, width: float = 0.22):
 def _running_gear(length, width, radius, nose, tail, color):
     half = width / 2
     axles = [axle(0.31 * length, half, radius), axle(-0.29 * length, half, radius)]
-    wells = merge(*[wheel((q * length, s * (half - 0.05), radius + 0.03), radius + 0.08, 0.12) for q in (0.31, -0.29) for s in (1, -1)])
+    wells = merge(
+        *[
+            wheel((q * length, s * (half - 0.05), radius + 0.03), radius + 0.08, 0.12)
+            for q in (0.31, -0.29)
+            for s in (1, -1)
+        ]
+    )
     f, b = length / 2, -length / 2
     head = merge(*[box((f - 0.12, s * half * 0.72, nose - 0.1), (0.2, 0.36, 0.13)) for s in (1, -1)])
     tails = merge(*[box((b + 0.08, s * half * 0.74, tail - 0.17), (0.12, 0.36, 0.15)) for s in (1, -1)])
@@ -69,11 +113,15 @@ def _running_gear(length, width, radius, nose, tail, color):
     plates = boxes([(f + 0.005, 0, 0.45), (b - 0.005, 0, 0.62)], (0.02, 0.5, 0.11))
     mirrors = boxes([(0.18 * length, s * (half + 0.08), 1.0) for s in (1, -1)], (0.1, 0.16, 0.11))
     return [
-        (wells, (0.03, 0.03, 0.03), "matte"), (merge(*[a[0] for a in axles]), RUBBER, "matte"),
-        (merge(*[a[1] for a in axles]), (0.75, 0.75, 0.77), "metal"), (head, (0.92, 0.92, 0.88), "gloss"),
-        (tails, (0.62, 0.05, 0.05), "gloss"), (grille, (0.05, 0.05, 0.05), "matte"), (plates, (0.9, 0.9, 0.86), "matte"),
+        (wells, (0.03, 0.03, 0.03), "matte"),
+        (merge(*[a[0] for a in axles]), RUBBER, "matte"),
+        (merge(*[a[1] for a in axles]), (0.75, 0.75, 0.77), "metal"),
+        (head, (0.92, 0.92, 0.88), "gloss"),
+        (tails, (0.62, 0.05, 0.05), "gloss"),
+        (grille, (0.05, 0.05, 0.05), "matte"),
+        (plates, (0.9, 0.9, 0.86), "matte"),
         (mirrors, color, "paint"),
-    ]  # fmt: skip
+    ]
 
 
 def _cabin(x, high, width, belt) -> np.ndarray:
@@ -85,7 +133,13 @@ def _cabin(x, high, width, belt) -> np.ndarray:
         zi = max(zi, belt - 0.02)
         b = belt - 0.06
         z_edge = b + (zi - b) * 0.82
-        half = [(foot, b), (foot - (foot - top) * 0.45, b + (z_edge - b) * 0.5), (top, z_edge), (top * 0.9, zi - (zi - z_edge) * 0.25), (top * 0.5, zi)]
+        half = [
+            (foot, b),
+            (foot - (foot - top) * 0.45, b + (z_edge - b) * 0.5),
+            (top, z_edge),
+            (top * 0.9, zi - (zi - z_edge) * 0.25),
+            (top * 0.5, zi),
+        ]
         ring = [*half, *[(-y, z) for y, z in half[::-1]]]
         rings.append([(xi, y, z) for y, z in ring])
     return np.array(rings)
