@@ -29,7 +29,7 @@ def test_jensen_shannon_ends():
 
 
 def test_jensen_shannon_gradient_dies_at_both_ends_and_nowhere_between():
-    """SEA's motive: the gradient on the logit of the truth, ½ p log(p/(1+p)) (1 - p), is bounded and fades as p -> 0."""
+    """SEA's motive: on the logit of the truth, ½ p log(p/(1+p)) (1 - p), it is bounded and fades as p -> 0."""
     log_p = P.log().requires_grad_()
     (slope,) = torch.autograd.grad(losses.jensen_shannon(log_p).sum(), log_p)
     expected = 0.5 * P * (P / (1 + P)).log()
