@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import shutil
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # fake_run, page_reader; pytest imports tests by file, not by folder
 
 import pytest
 from fake_run import make_run
@@ -20,10 +22,3 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(finished: Path, tmp_path: Path) -> Path:
     """A copy of the finished run that a test may spoil."""
     return shutil.copytree(finished, tmp_path / "run", ignore=shutil.ignore_patterns("*.html"))
-
-
-def edit(path: Path, change) -> None:
-    """Applies ``change`` to the JSON value in a file."""
-    value = json.loads(path.read_text())
-    change(value)
-    path.write_text(json.dumps(value))

@@ -106,3 +106,10 @@ def colours(labels: np.ndarray) -> np.ndarray:
 def save(path: Path, pixels: np.ndarray) -> None:
     """Writes a PNG."""
     Image.fromarray(np.asarray(pixels, dtype=np.uint8)).save(path)
+
+
+def edit(path: Path, change) -> None:
+    """Applies ``change`` to the JSON value in a file."""
+    value = json.loads(path.read_text())
+    change(value)
+    path.write_text(json.dumps(value))

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_run import fake_store, make_run
-from parsing import Page
+from fake_run import edit, fake_store, make_run
+from page_reader import Page
 
-from conftest import edit
 from robustseg.errors import UserError
 from robustseg.report.compare import compare, warnings
 from robustseg.report.load import load

@@ -25,6 +25,7 @@ def test_csv_adds_up_to_the_summary(finished: Path, tmp_path: Path):
     mine = [r for r in rows if r["spec"] == spec]
     right, valid = sum(int(r["right"]) for r in mine), sum(int(r["valid"]) for r in mine)
     assert right / valid == pytest.approx(summary["attacks"][spec]["aAcc"], abs=1e-12)
+    assert [float(r["aAcc"]) for r in mine] == [int(r["right"]) / int(r["valid"]) for r in mine]
     ious = []
     for name in summary["classes"]:
         inter, pred, target = (sum(int(r[f"{k}:{name}"]) for r in mine) for k in ("inter", "pred", "target"))

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from parsing import Page
+from fake_run import edit
+from page_reader import Page
 
-from conftest import edit
 from robustseg.errors import UserError
 from robustseg.report.page import report
 from robustseg.report.text import percent

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_run import edit
 from PIL import Image
 
-from conftest import edit
 from robustseg.errors import UserError
 from robustseg.report.load import load
 from robustseg.report.pictures import DISPLAY_WIDTH, encode, gallery
