@@ -250,7 +250,7 @@ class Attack:
         reference = truth
         if self.reference == "pred":
             assert clean is not None
-            labels, ignore = clean.scores.argmax(1), 255 if truth is None else truth.ignore
+            labels, ignore = clean.scores.max(1).indices, 255 if truth is None else truth.ignore
             reference = SemanticTarget(labels if truth is None else torch.where(truth.valid, labels, ignore), ignore)
         if reference is None:
             raise UserError(f"{self.name}: no labels were given; pass targets, or use reference=pred")
