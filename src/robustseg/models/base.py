@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 from robustseg.errors import UserError
 from robustseg.models.faults import Fault
+from robustseg.models.heads import semantic
 from robustseg.models.prepare import Prepare, extent
 from robustseg.models.window import sliding, starts
 from robustseg.ops import digest
-from robustseg.ops.query import semantic_scores
 from robustseg.ops.size import at_label_size
-from robustseg.types import DenseOutput, ModelSpec, Output, QueryOutput
+from robustseg.types import DenseOutput, ModelSpec, Output
 
-__all__ = ["Adapter", "check_images", "check_output", "fingerprint", "semantic", "uncropped"]
+__all__ = ["Adapter", "check_images", "check_output", "fingerprint", "uncropped"]
 
 TOLERANCE = 1e-4  # float images that went through 8 bits and back come out as -3e-8 or 1.0000001
 
@@ -66,11 +66,7 @@ class Adapter:
         """Windows along the long side, evenly spread, averaged (EoMT's own inference)."""
 
         def scores(crop: Tensor) -> Tensor:
-            output = self._network(crop)
-            if isinstance(output, DenseOutput):
-                return at_label_size(output.scores, extent(crop))
-            masks = at_label_size(output.mask_logits, extent(crop))  # before the sigmoid, as its authors do
-            return semantic_scores(output.class_logits, masks)
+            return semantic(self._network(crop), extent(crop)).scores
 
         H, W = x.shape[-2:]
         rows, columns = (starts(n, side, even=True) for n in (H, W))
@@ -158,13 +154,6 @@ def uncropped(output: Output, size: tuple[int, int], padded: tuple[int, int]) ->
     if isinstance(output, DenseOutput):
         return replace(output, scores=at_label_size(output.scores, padded)[..., :H, :W])
     return replace(output, mask_logits=at_label_size(output.mask_logits, padded)[..., :H, :W])
-
-
-def semantic(output: Output) -> DenseOutput:
-    """Per-pixel scores of either kind of output."""
-    if isinstance(output, QueryOutput):
-        return DenseOutput(semantic_scores(output.class_logits, output.mask_logits), "scores")
-    return output
 
 
 def fingerprint(module: nn.Module, facts: Mapping[str, Any]) -> str:

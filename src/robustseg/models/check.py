@@ -11,12 +11,11 @@ from torch import Tensor
 
 from robustseg.errors import UserError
 from robustseg.models import probes
-from robustseg.models.base import semantic
 from robustseg.models.faults import Fault
 from robustseg.models.findings import EXPLAINED, Finding, failed, render
+from robustseg.models.heads import semantic
 from robustseg.models.prepare import extent
 from robustseg.models.variants import variants
-from robustseg.ops.size import at_label_size
 from robustseg.ops.state import frozen
 from robustseg.types import DataSet, Model, Output
 
@@ -124,7 +123,7 @@ def _confusion(call: Callable[[Tensor], Output], scored: list[tuple[Tensor, Tens
     total = torch.zeros(classes, classes, dtype=torch.int64)
     with torch.no_grad():
         for image, labels in scored:
-            scores = at_label_size(semantic(call(image)).scores, extent(labels))
+            scores = semantic(call(image), extent(labels)).scores
             prediction = scores.argmax(1)[0].cpu()
             counts = labels >= 0
             total += torch.bincount(labels[counts] * classes + prediction[counts], minlength=classes**2).view(

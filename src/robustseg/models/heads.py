@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -11,9 +11,11 @@ from torch import Tensor
 
 from robustseg.errors import UserError
 from robustseg.models.faults import Fault
+from robustseg.ops.query import semantic_scores
+from robustseg.ops.size import at_label_size
 from robustseg.types import DenseOutput, Output, QueryOutput
 
-__all__ = ["DenseHead", "QueryHead"]
+__all__ = ["DenseHead", "QueryHead", "semantic"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,13 @@ class QueryHead:
         if self.classes != K:
             raise Fault("class-count-mismatch", f"the queries have {K} classes but {self.classes} are named")
         return QueryOutput(raw.class_queries_logits, raw.masks_queries_logits)
+
+
+def semantic(output: Output, size: tuple[int, int]) -> DenseOutput:
+    """Per-pixel scores of either kind of output at ``size``; masks are brought there before their sigmoid."""
+    if isinstance(output, DenseOutput):
+        return replace(output, scores=at_label_size(output.scores, size))
+    return DenseOutput(semantic_scores(output.class_logits, at_label_size(output.mask_logits, size)), "scores")
 
 
 def _pick(raw: Any) -> Any:

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from robustseg.models.base import semantic
 from robustseg.models.faults import Fault
 from robustseg.models.findings import Finding
+from robustseg.models.heads import semantic
 from robustseg.models.prepare import extent
-from robustseg.ops.size import at_label_size
 from robustseg.types import DenseOutput, Output, QueryOutput
 
 __all__ = ["batches", "gradients", "log_scores", "one_hot", "probabilities", "repeats", "tensors_of"]
@@ -26,9 +25,9 @@ def tensors_of(output: Output) -> list[Tensor]:
     return [output.scores]
 
 
-def log_scores(output: Output) -> Tensor:
+def log_scores(output: Output, size: tuple[int, int]) -> Tensor:
     """Something whose softmax is the model's opinion: logits as they are, scores through the logarithm."""
-    dense = semantic(output)
+    dense = semantic(output, size)
     return dense.scores if dense.kind == "logits" else dense.scores.clamp_min(1e-30).log()
 
 
@@ -95,10 +94,10 @@ def gradients(call: Call, x: Tensor) -> Iterator[Finding]:
     """Gradients of the margin (top score minus runner-up) and of the cross-entropy, at the size of the image."""
     x = x.clone().requires_grad_()
     with torch.enable_grad():
-        scores = log_scores(call(x))
+        scores = log_scores(call(x), extent(x))
         if not scores.requires_grad:
             raise Fault("gradient-missing", "the output has no gradient with respect to the image")
-        top = at_label_size(scores, extent(x)).topk(2, 1).values
+        top = scores.topk(2, 1).values
         margin = top[:, 0] - top[:, 1]
         (g,) = torch.autograd.grad(margin.sum(), x, allow_unused=True)
     if g is None:

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from robustseg.errors import UserError
+from robustseg.models.heads import semantic
 from robustseg.models.prepare import extent
-from robustseg.ops.query import semantic_scores
-from robustseg.ops.size import at_label_size
-from robustseg.types import DenseOutput, ModelSpec, QueryOutput
+from robustseg.types import DenseOutput, ModelSpec
 
 if TYPE_CHECKING:
     from robustseg.models.base import Adapter
@@ -103,12 +102,9 @@ class Windowed:
 
         def scores(crop: Tensor) -> Tensor:
             nonlocal kind
-            output = self.inner(crop, prompts=prompts, proposals=proposals, want=want)
-            if isinstance(output, QueryOutput):
-                kind = "scores"
-                return at_label_size(semantic_scores(output.class_logits, output.mask_logits), extent(crop))
+            output = semantic(self.inner(crop, prompts=prompts, proposals=proposals, want=want), extent(crop))
             kind = output.kind
-            return at_label_size(output.scores, extent(crop))
+            return output.scores
 
         H, W = images.shape[-2:]
         rows, columns = (starts(n, self.side, self.stride) for n in (H, W))
