@@ -12,6 +12,9 @@ from robustseg.errors import UserError
 
 __all__ = ["bar", "emit", "guarded"]
 
+INTERRUPTED = 130
+CONTINUE = "interrupted; what is in the store stays: run the same command again to continue"
+
 
 def emit(value: Any) -> None:
     """JSON on stdout."""
@@ -42,9 +45,11 @@ def guarded(app: Callable[..., Any], argv: Sequence[str], aborts: tuple[type[Bas
     try:
         code = app(args=arguments, prog_name="robustseg", standalone_mode=False) or 0
         sys.stdout.flush()
+        if code == INTERRUPTED:  # typer's own way to hand on Ctrl-C
+            _leave(CONTINUE, INTERRUPTED)
         sys.exit(code)
     except (KeyboardInterrupt, *aborts):
-        _leave("interrupted; what is in the store stays: run the same command again to continue", 130)
+        _leave(CONTINUE, INTERRUPTED)
     except BrokenPipeError:
         sys.stdout = None  # whoever read us has gone; nothing to complain about
         sys.exit(0)

@@ -57,8 +57,8 @@ def make_store(
     failures: bool = True,
     size: tuple[int, int] = (40, 60),
 ) -> Path:
-    """Writes ``folder/store.sqlite`` and ``summary.json``: clean rows, attacks at every eps, a targeted attack with a goal,
-    a two-member ensemble and, with ``failures``, one failed, one violating and one not applicable row."""
+    """Writes ``folder/store.sqlite`` and ``summary.json``: clean rows, attacks at every eps, a targeted attack with
+    a goal, a two-member ensemble and, with ``failures``, one failed, one violating and one not applicable row."""
     rng = np.random.default_rng(seed)
     attacks = ATTACKS if attacks is None else attacks
     n = len(CLASSES)
@@ -73,7 +73,8 @@ def make_store(
     with Store(folder) as store:
         clean_key = store.add_key(clean)
         store.add_rows(
-            Row(clean_key, i, p, f"{p:016x}", stats=count(np.where(truths[i] == 255, 0, cleans[i]), truths[i], cleans[i], n),
+            Row(clean_key, i, p, f"{p:016x}",
+                stats=count(np.where(truths[i] == 255, 0, cleans[i]), truths[i], cleans[i], n),
                 forwards=1, budget_f=1, seconds=0.01, batch="0 1 2 3")
             for p, i in enumerate(ids)
         )  # fmt: skip
@@ -89,8 +90,9 @@ def make_store(
         if failures:
             spoil = [s for s in keys if s.startswith("pgd")][-1]
             store.add_rows([
-                Row(keys[spoil], ids[0], 0, "0" * 16, "failed", "RuntimeError: out of memory at batch size 1", batch="0 1 2 3"),
-                Row(keys[spoil], ids[1], 1, "0" * 16, "violation", "outside the linf ball: 0.0400 > 0.0314", batch="0 1 2 3"),
+                Row(keys[spoil], ids[0], 0, "0" * 16, "failed", "out of memory at batch size 1", batch="0 1 2 3"),
+                Row(keys[spoil], ids[1], 1, "0" * 16, "violation", "outside the linf ball: 0.0400 > 0.0314",
+                    batch="0 1 2 3"),
             ])  # fmt: skip
             store.add_rows([Row(keys[hide], ids[2], 2, "0" * 16, "not-applicable", batch="0 1 2 3")])
         ensembles = {
@@ -127,7 +129,8 @@ def _attack(store, clean, spec, eps, wrong, ids, truths, cleans, rng, seed, goal
         row = stats(rng, truths[i], cleans[i], spread, len(CLASSES))
         trace = [round(1 - np.exp(-3 * k / max(steps, 1)), 4) * spread for k in range(1, steps + 1)] or None
         rows.append(
-            Row(name, i, p, f"{p:016x}", stats=row, extra=extra, norms={"linf": float(Fraction(eps)), "l2": 2.5, "l0": 2400.0},
+            Row(name, i, p, f"{p:016x}", stats=row, extra=extra,
+                norms={"linf": float(Fraction(eps)), "l2": 2.5, "l0": 2400.0},
                 budget_f=steps + 1, budget_b=steps, forwards=steps + 1, backwards=steps, seconds=0.05 * (steps + 1),
                 trace=trace, batch=" ".join(str(p // 4 * 4 + k) for k in range(4)))
         )  # fmt: skip

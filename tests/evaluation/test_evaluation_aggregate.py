@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from fake_store import make_store
+
 from robustseg.errors import UserError
 from robustseg.evaluation.aggregate import load_summary, scores, summary
 from robustseg.evaluation.key import attack_config, clean_config
@@ -24,8 +25,8 @@ def stats(inter, pred, target, clean_right, **more):
             "clean_right": clean_right, "flipped": max(0, clean_right - right), **more}  # fmt: skip
 
 
-# Two images of 4 pixels, classes a and b. Clean: all right. Attack p: image 1 half wrong. Attack q: image 2 wholly wrong.
-CLEANS = [stats([2, 2], [2, 2], [2, 2], None or 4), stats([4, 0], [4, 0], [4, 0], 4)]
+# Two images of 4 pixels, classes a and b. Clean: all right. p gets half of image 1 wrong, q the whole of image 2.
+CLEANS = [stats([2, 2], [2, 2], [2, 2], 4), stats([4, 0], [4, 0], [4, 0], 4)]
 P = [stats([2, 0], [4, 0], [2, 2], 4), CLEANS[1]]
 Q = [CLEANS[0], stats([0, 0], [0, 4], [4, 0], 4)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from robustseg.errors import UserError
 from robustseg.evaluation.batches import parse_shard, plan
 

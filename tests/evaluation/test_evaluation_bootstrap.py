@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from robustseg.evaluation.bootstrap import interval, intervals, resamples
 from robustseg.evaluation.tally import image_miou, mean_iou, stack
 

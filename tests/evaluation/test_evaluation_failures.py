@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from toy import Bad, Level, Push, Toy, model, rows_without_time
+
 from robustseg.errors import UserError
 from robustseg.evaluation import device as machine
 from robustseg.evaluation.run import evaluate
 from robustseg.evaluation.store import read
-from toy import Bad, Level, Push, Toy, model, rows_without_time
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
+from toy import Push, Toy, model, rows_without_time
+
 from robustseg.catalog import Artefact
 from robustseg.errors import UserError
 from robustseg.evaluation.run import evaluate
 from robustseg.evaluation.store import read
-from toy import Push, Toy, model, rows_without_time
 
 FITS: list[str] = []
 
@@ -64,7 +65,7 @@ def test_other_fit_data_is_another_key(tmp_path):
 
 
 def test_scored_images_may_not_be_fitted_on_even_under_another_name(tmp_path):
-    with pytest.raises(UserError, match="scored: 6 of toy:copy are, e.g. im00; name other data"):
+    with pytest.raises(UserError, match=r"scored: 6 of toy:copy are, e\.g\. im00; name other data"):
         run(tmp_path, Toy(ref="toy:copy"))
     assert FITS == []
 

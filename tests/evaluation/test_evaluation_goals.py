@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+
 from robustseg.evaluation.goal_scores import COUNTS, goal_scores
 from robustseg.evaluation.goals import goal_counts
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from robustseg.evaluation.key import attack_config, canonical, clean_config, run_key
 
 CLEAN = {"model": "m", "data": "d", "task": "semantic"}

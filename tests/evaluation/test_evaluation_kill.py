@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from toy import Push, Toy, model, rows_without_time
+
 from robustseg.evaluation.run import evaluate
 from robustseg.evaluation.store import NAME, read
-from toy import Push, Toy, model, rows_without_time
 
 HERE = Path(__file__).parent
 CHILD = """

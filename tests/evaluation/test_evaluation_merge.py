@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from toy import Push, Toy, model, rows_without_time
+
 from robustseg.errors import UserError
 from robustseg.evaluation.merge import merge
 from robustseg.evaluation.run import evaluate
 from robustseg.evaluation.store import Store, read
-from toy import Push, Toy, model, rows_without_time
 
 
 def run(out, **options):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from toy import Toy, model
+
 from robustseg.evaluation.plan import describe
 from robustseg.evaluation.run import evaluate
-from toy import Toy, model
 
 
 def plan(out, **options):

@@ -6,8 +6,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from robustseg.evaluation.referee import eight_bits, inspect, norms, predict
 from toy import Bad, Level, model
+
+from robustseg.evaluation.referee import eight_bits, inspect, norms, predict
 
 X = (torch.arange(2 * 3 * 4 * 4).view(2, 3, 4, 4) * 2 + 20) / 255
 

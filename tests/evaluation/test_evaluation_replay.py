@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from toy import Level, Push, Toy, model
+
 from robustseg.errors import UserError
 from robustseg.evaluation import pictures
 from robustseg.evaluation.replay import replay
 from robustseg.evaluation.run import evaluate
 from robustseg.evaluation.store import Store, read
-from toy import Level, Push, Toy, model
 
 
 def run(out, **options):

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from toy import Bad, Level, Push, Toy, model, rows_without_time
+
 from robustseg.errors import UserError
 from robustseg.evaluation.run import evaluate
 from robustseg.evaluation.store import Store, read
-from toy import Bad, Level, Push, Toy, model, rows_without_time
 
 
 def run(out, attacks=None, data=None, net=None, **options):

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from toy import Bad, Toy, model
+
 from robustseg.errors import UserError
 from robustseg.evaluation.single import attack_images
-from toy import Bad, Toy, model
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_mistakes_are_one_line(tmp_path, picture, spec, words):
 
 def test_a_picture_that_is_none_and_a_model_of_nan(tmp_path, picture):
     (tmp_path / "no.png").write_bytes(b"no picture")
-    with pytest.raises(UserError, match="no.png"):
+    with pytest.raises(UserError, match=r"no\.png"):
         attack_images([tmp_path / "no.png"], model(), "fgsm", out=tmp_path / "out")
     with pytest.raises(UserError, match="not finite"):
         attack_images([picture], model(Bad("nan")), "fgsm", out=tmp_path / "out")

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from robustseg.errors import UserError
 from robustseg.evaluation.key import clean_config, run_key
 from robustseg.evaluation.store import NAME, Row, Run, Store, read
@@ -95,7 +96,7 @@ def test_a_page_torn_out_of_the_middle(tmp_path):
 
 
 def test_no_store_and_another_data_base(tmp_path):
-    with pytest.raises(UserError, match="no store.sqlite in"):
+    with pytest.raises(UserError, match=r"no store\.sqlite in"):
         read(tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()
     sqlite3.connect(tmp_path / NAME).execute("CREATE TABLE other (a)").connection.close()
@@ -116,13 +117,17 @@ def test_a_full_disk_is_one_line_and_costs_no_row(tmp_path):
         store.add_rows([row("1")])
         pages = store.base.execute("PRAGMA page_count").fetchone()[0]
         store.base.execute(f"PRAGMA max_page_count = {pages}")  # sqlite's own way to be full: SQLITE_FULL
-        with pytest.raises(UserError, match="full.*rows written before are safe") as problem:
-            for i in range(2, 2000):
-                store.add_rows([row(str(i))])
+        with pytest.raises(UserError, match=r"full.*rows written before are safe") as problem:
+            _fill(store)
         assert "\n" not in str(problem.value)
         kept = store.statuses(KEY, [str(i) for i in range(1, 2000)])
         assert "1" in kept
     assert read(tmp_path).rows[KEY].keys() == kept.keys()
+
+
+def _fill(store: Store) -> None:
+    for i in range(2, 2000):
+        store.add_rows([row(str(i))])
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):

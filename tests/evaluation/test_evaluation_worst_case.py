@@ -6,6 +6,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+
 from robustseg.evaluation.tally import mean_iou
 from robustseg.evaluation.worst_case import lowest_accuracy, lowest_miou
 

@@ -75,8 +75,14 @@ def synchronise(device: torch.device) -> None:
 
 
 @contextmanager
-def repeatable() -> Iterator[None]:
-    """Deterministic kernels where there are any (a CUDA upsampling is none otherwise); restores the settings."""
+def repeatable(device: torch.device) -> Iterator[None]:
+    """Deterministic kernels on a GPU (its upsampling is none otherwise); restores the settings.
+
+    Nothing to do on a CPU, and asking torch for it there would import its compiler, seconds for nothing.
+    """
+    if device.type == "cpu":
+        yield
+        return
     cudnn = torch.backends.cudnn
     before = (cudnn.deterministic, cudnn.benchmark)
     mode = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()

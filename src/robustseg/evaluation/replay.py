@@ -52,7 +52,7 @@ def replay(
         raise UserError(
             f"{spec} can no longer be made as it was: {', '.join(changed)} changed since this row was written"
         )
-    with frozen(job.model.module), machine.repeatable():
+    with frozen(job.model.module), machine.repeatable(job.device):
         positions = [int(p) for p in row.batch.split()]
         batch = load(job, positions)
         rows, attacked, prediction = attack_rows(job, planned, batch)

@@ -91,7 +91,7 @@ def run_job(job: Job, store: Store, folder: Path, batch_size: int | str, keep: i
     asked = Run(job.clean_key, {p.spec: p.key for p in job.attacks}, [i.id for i in job.items], job.ensembles, job.info)
     store.add_run(asked)
     keeper = Keeper(keep, job)
-    with frozen(job.model.module), machine.repeatable():
+    with frozen(job.model.module), machine.repeatable(job.device):
         used = _loop(job, store, batch_size, keeper, tell)
         final = replace(_with_earlier(asked, store), info={**job.info, "device": machine.describe(job.device), **used})
         store.add_run(final)

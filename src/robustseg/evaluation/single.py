@@ -87,7 +87,7 @@ def _one(path: Path, model: Model, attack: catalog.Attack, folder: Path, seed: i
     image = read_image(path)[None]
     where = next((p.device for p in model.module.parameters()), torch.device("cpu"))
     x = image.to(where)
-    with frozen(model.module), machine.repeatable():
+    with frozen(model.module), machine.repeatable(where):
         before, finite = referee.predict(model, x)
         if not bool(finite.all()):
             raise UserError(f"{path}: the model's scores are not finite; look at it with `robustseg doctor`")
