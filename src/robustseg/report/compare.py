@@ -9,8 +9,9 @@ from typing import Any
 from robustseg.errors import UserError
 from robustseg.report.charts import Figure, describe, eps_ticks, point
 from robustseg.report.load import Run, interval, load, number, numbers
-from robustseg.report.page import environment, write
+from robustseg.report.page import environment, short_names, write
 from robustseg.report.paired import difference
+from robustseg.report.pictures import gallery
 from robustseg.report.specs import eps_value, labels, parse
 from robustseg.report.svg import Point, Series, line_chart, strip_chart
 from robustseg.report.text import percent
@@ -51,6 +52,7 @@ def compare(folders: Sequence[str | Path], out: str | Path | None = None) -> Pat
     if path.is_dir() or not path.suffix:
         path = path / "compare.html"
     names = run_names(runs)
+    galleries = [(n, gallery(r, megabytes=8.0), short_names(r.entries)) for n, r in zip(names, runs, strict=True)]
     page = environment().get_template("compare.html.j2").render(
         runs=list(zip(names, runs, strict=True)),
         warnings=warnings(runs, names),
@@ -59,6 +61,8 @@ def compare(folders: Sequence[str | Path], out: str | Path | None = None) -> Pat
         classes=class_figures(runs, names),
         worst_ci=worst_ci,
         m_ci=lambda cell: interval(cell, "mIoU") if cell else None,
+        galleries=galleries,
+        tabs=max((len(c.attacks) for _, kept, _ in galleries for c in kept.cards), default=0),
         styled=[Series(n, (), i) for i, n in enumerate(names)],
     )  # fmt: skip
     return write(path, page)
