@@ -25,7 +25,7 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
         prog="recipes/train.py", description="Train one model of the zoo, export and measure it."
     )
     parser.add_argument("name", choices=RECIPES)
-    parser.add_argument("--data", type=Path, help="training data; default data/street-train or data/camvid")
+    parser.add_argument("--data", type=Path, help="training data; default runs/street-train or runs/camvid")
     parser.add_argument("--out", type=Path, help="where the export goes; default: the zoo's folder")
     parser.add_argument("--checkpoints", type=Path, default=ROOT / "runs" / "recipes")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="pause after so many minutes")
@@ -76,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit code 0, or 2 with one line that says what is missing."""
     chosen = options(arguments)
     recipe = RECIPES[chosen.name]
-    root = chosen.data or ROOT / "data" / ("camvid" if recipe.data == "camvid" else "street-train")
+    root = chosen.data or ROOT / "runs" / ("camvid" if recipe.data == "camvid" else "street-train")
     state = chosen.checkpoints / recipe.name / "state.pt"
     if not root.is_dir():
         print(f"no training data in {root}; name its folder with --data (docs/zoo.md says where it comes from)")
