@@ -59,7 +59,7 @@ def guarded(app: Callable[..., Any], argv: Sequence[str], aborts: tuple[type[Bas
         if isinstance(problem, UserError):
             _leave(str(problem), 2)
         if hasattr(problem, "format_message"):  # a wrong option or argument
-            _leave(f"{problem.format_message()} See: robustseg --help", 2)
+            _leave(f"{problem.format_message()} See: robustseg --help", 2)  # pyright: ignore[reportAttributeAccessIssue]
         _leave(f"{type(problem).__name__}: {problem} (a fault of robustseg; --debug shows where)", 3)
 
 

@@ -268,3 +268,15 @@ def test_progress_reaches_its_total(tmp_path):
     assert any("reading" in text for _, _, text in seen)
     rising = [done for done, total, text in seen if "batch" in text]
     assert rising == sorted(rising)
+
+
+def test_a_plain_function_is_an_attack_and_its_code_is_in_the_key(tmp_path):
+    def brightness(output, target):
+        return output.scores[:, 2].flatten(1).mean(1)
+
+    summary = run(tmp_path, attacks=[brightness, "pgd"], eps="8/255", limit=2)
+    specs = [s for s in summary["attacks"] if s.startswith("pgd")]
+    assert specs == ["pgd:eps=8/255", "pgd:eps=8/255,objective=brightness"]
+    configs = [read(tmp_path).keys[summary["attacks"][s]["key"]] for s in specs]
+    assert configs[0]["code"] is None
+    assert configs[1]["code"]

@@ -140,7 +140,7 @@ def _scores_against(one: Scored, clean_tally: Tally, weights: Any, classes: Sequ
         "ASR": float(ratio(one.tally.flipped.sum(), one.tally.clean_right.sum())),
         "APSR": float(nan_mean(wrong)),
         "solved": float(np.mean(wrong >= 0.99)) if len(wrong) else math.nan,
-        "relative_drop": float(1 - ratio(np.float64(found["mIoU"]), np.float64(before["mIoU"]))),
+        "relative_drop": 1 - found["mIoU"] / before["mIoU"] if before["mIoU"] else math.nan,
         "drop": {c: before["IoU"][c] - v for c, v in found["IoU"].items()},
         "images": len(one.index),
     }

@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, cast
 
 import torch
 
@@ -102,7 +103,7 @@ def repeatable(device: torch.device) -> Iterator[None]:
 @contextmanager
 def fp32() -> Iterator[None]:
     """Full float32: no TF32 and no autocast, for everything that is scored; restores the settings."""
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    matmul, cudnn = torch.backends.cuda.matmul, cast(Any, torch.backends.cudnn)
     before = matmul.allow_tf32, cudnn.allow_tf32
     try:
         matmul.allow_tf32 = cudnn.allow_tf32 = False

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -175,7 +175,7 @@ def _attacks(attacks: Any, eps: str | Sequence[str] | None, baseline: bool) -> l
     if eps is not None and not texts:
         raise UserError("--eps is empty; write e.g. --eps 2/255,4/255,8/255")
     wanted: list[Any] = []
-    for given in [attacks] if single else list(attacks):
+    for given in cast("list[Any]", [attacks] if single else list(attacks)):
         is_spec = isinstance(given, str) or (callable(given) and not hasattr(given, "spec"))
         options = parse(given)[1] if isinstance(given, str) else getattr(given, "given", {})
         if texts and "eps" in options:
