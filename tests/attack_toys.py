@@ -114,26 +114,37 @@ def wrong(model: Toy, images: Tensor, labels: Tensor) -> Tensor:
     return (scores.argmax(1) != labels) & (labels != 255)
 
 
-def blocks(n: int, seed: int, size: int = 24, classes: int = 3) -> tuple[Tensor, Tensor]:
-    """A task that a small network learns in a second: blocks whose colour tells the class, under noise."""
+def blocks(n: int, seed: int, size: int = 24, noise: float = 0.03) -> tuple[Tensor, Tensor]:
+    """Three classes that a small network learns in a second: blocks whose colour tells the class, under noise."""
     g = torch.Generator().manual_seed(seed)
-    labels = torch.randint(0, classes, (n, size // 4, size // 4), generator=g)
+    labels = torch.randint(0, 3, (n, size // 4, size // 4), generator=g)
     labels = labels.repeat_interleave(4, 1).repeat_interleave(4, 2)
-    colours = torch.tensor([[0.35, 0.5, 0.6], [0.5, 0.4, 0.5], [0.6, 0.55, 0.4]])[:classes]
-    images = colours[labels].permute(0, 3, 1, 2) + 0.08 * torch.randn(n, 3, size, size, generator=g)
-    return images.clamp(0, 1), labels
+    colours = torch.tensor([[0.425, 0.5, 0.55], [0.5, 0.45, 0.5], [0.55, 0.525, 0.45]])
+    images = colours[labels].permute(0, 3, 1, 2) + noise * torch.randn(n, 3, size, size, generator=g)
+    return images, labels
 
 
-def trained(steps: int = 120, scale: float = 1.0) -> Toy:
+class Centred(nn.Sequential):
+    """A network behind a fixed normalisation."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward((x - 0.5) * 8)
+
+
+def trained(scale: float = 1.0, kernel: int = 3, noise: float = 0.03) -> Toy:
     """A small network that has learned ``blocks``; ``scale`` multiplies its logits afterwards (gradient masking)."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        net = nn.Sequential(
-            nn.Conv2d(3, 12, 3, padding=1), nn.ReLU(), nn.Conv2d(12, 12, 3, padding=1), nn.ReLU(), nn.Conv2d(12, 3, 1)
+        net = Centred(
+            nn.Conv2d(3, 12, kernel, padding="same"),
+            nn.ReLU(),
+            nn.Conv2d(12, 12, kernel, padding="same"),
+            nn.ReLU(),
+            nn.Conv2d(12, 3, 1),
         )
         optimiser = torch.optim.Adam(net.parameters(), 1e-2)
-        for step in range(steps):
-            x, y = blocks(8, 1000 + step)
+        for step in range(80):
+            x, y = blocks(8, 1000 + step, noise=noise)
             optimiser.zero_grad()
             F.cross_entropy(net(x), y).backward()
             optimiser.step()
