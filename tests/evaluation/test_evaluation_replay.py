@@ -76,6 +76,13 @@ def test_what_cannot_be_replayed(tmp_path, image, attack, words):
         again(tmp_path, image=image, attack=attack)
 
 
+def test_a_row_with_neighbours_beyond_the_limit_of_the_newest_run(tmp_path):
+    run(tmp_path)
+    run(tmp_path, limit=3)  # im02 was attacked together with im03
+    assert again(tmp_path)["equal"]
+    run(tmp_path, limit=3, keep=3)
+
+
 # ------------------------------------------------------------------------------------------------ pictures
 
 

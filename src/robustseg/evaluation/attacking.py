@@ -17,7 +17,7 @@ from robustseg.evaluation import referee
 from robustseg.evaluation.device import out_of_memory, synchronise
 from robustseg.evaluation.goals import goal_counts
 from robustseg.evaluation.job import Job, Planned
-from robustseg.evaluation.matching import Item
+from robustseg.evaluation.matching import Item, item
 from robustseg.evaluation.store import Row
 from robustseg.tasks.semantic import statistics
 from robustseg.types import AttackResult, Sample, SemanticTarget
@@ -69,7 +69,8 @@ def load(job: Job, positions: Sequence[int], *, may_shrink: bool = False) -> Bat
     except Exception as problem:
         error = _text(problem, len(samples), may_shrink)
     seconds = (time.perf_counter() - start) / len(samples)
-    items = [job.items[p] for p in positions]
+    # a row of an earlier, longer run may have had neighbours beyond this run's limit
+    items = [job.items[p] if p < len(job.items) else item(p, s) for p, s in zip(positions, samples, strict=True)]
     return Batch(items, samples, images, labels, instances, prediction, finite.cpu(), error, seconds)
 
 

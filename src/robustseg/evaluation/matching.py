@@ -17,7 +17,7 @@ from robustseg.evaluation.key import canonical
 from robustseg.ops import digest, seeds
 from robustseg.types import DataSet, Sample
 
-__all__ = ["Item", "Mapped", "class_map_digest", "index"]
+__all__ = ["Item", "Mapped", "class_map_digest", "index", "item"]
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,12 @@ def class_map_digest(class_map: Mapping[str, str] | str | Path | None) -> str | 
     return None if class_map is None else digest.of_json(json.loads(canonical(read_class_map(class_map))))
 
 
+def item(position: int, sample: Sample) -> Item:
+    """What a run keeps in mind of one image."""
+    height, width = sample.image.shape[-2:]
+    return Item(position, sample.id, (int(height), int(width)), seeds.content_ids(sample.image[None])[0])
+
+
 def index(data: DataSet, number: int, tick: Callable[[int, int], None] | None = None) -> list[Item]:
     """Reads the first ``number`` images once: sizes, content hashes, and broken files before the work begins."""
     items, seen = [], set()
@@ -105,8 +111,7 @@ def index(data: DataSet, number: int, tick: Callable[[int, int], None] | None = 
         if sample.id in seen:
             raise UserError(f"data {data.ref}: two images are called {sample.id}; ids must differ")
         seen.add(sample.id)
-        height, width = sample.image.shape[-2:]
-        items.append(Item(position, sample.id, (int(height), int(width)), seeds.content_ids(sample.image[None])[0]))
+        items.append(item(position, sample))
         if tick:
             tick(position + 1, number)
     return items

@@ -90,7 +90,7 @@ def _clock(seconds: float) -> str:
     """Seconds for people.
 
     >>> _clock(42), _clock(150), _clock(7300)
-    ('42 s', '2 min 30 s', '2 h 2 min')
+    ('42 s', '2 min 30 s', '2 h 1 min')
     """
     whole = round(seconds)
     if whole < 60:
