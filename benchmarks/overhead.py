@@ -9,6 +9,7 @@ import torch
 from benchmarks import results
 from benchmarks.networks import NETWORKS, make
 from robustseg.evaluation.bench import ATTACKS, bench, render
+from robustseg.ops.memory import keep_freed
 
 
 def main() -> None:
@@ -23,9 +24,11 @@ def main() -> None:
     p.add_argument("--rounds", type=int, default=7)
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--device", default="cpu")
+    p.add_argument("--default-allocator", action="store_true", help="without what the command line sets")
     p.add_argument("--name", default="overhead", help="of the file under results/")
     a = p.parse_args()
     torch.set_num_threads(a.threads)
+    kept = not a.default_allocator and keep_freed()
     measured = []
     for name in a.networks:
         model = make(name, a.classes).to(a.device)
@@ -33,7 +36,7 @@ def main() -> None:
             bench(model, a.attacks, size=a.size, batch=a.batch, rounds=a.rounds, steps=a.steps, progress=results.say)
         )
         print("\n" + render(measured[-1]) + "\n", flush=True)
-    results.write(a.name, {"runs": measured})
+    results.write(a.name, {"keeps_freed_memory": kept, "runs": measured})
 
 
 if __name__ == "__main__":
