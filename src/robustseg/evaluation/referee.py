@@ -102,4 +102,5 @@ def predict(model: Model, images: Tensor) -> tuple[Tensor, Tensor]:
     """Label maps ``(B,H,W)`` and whether the scores are finite ``(B,)``: the one path for clean and attacked images."""
     with torch.no_grad(), fp32():
         scores = dense(model(images.float()), (int(images.shape[-2]), int(images.shape[-1]))).scores
-        return scores.argmax(1), torch.isfinite(scores).flatten(1).all(1)
+        finite = torch.isfinite(scores.amin((1, 2, 3))) & torch.isfinite(scores.amax((1, 2, 3)))  # NaN wins in both
+        return scores.max(1).indices, finite  # argmax(1) of the same is three times slower on a CPU
