@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -110,3 +111,14 @@ def test_bad_numbers_are_one_line(tmp_path, bad):
     with pytest.raises(UserError):
         render_split("test", kind.pop("count"), kind.pop("size"), tmp_path / "x", **kind)
     assert not (tmp_path / "x").exists()
+
+
+def test_the_bundled_pack_is_what_this_code_renders(mitsuba, tmp_path):
+    pack = files("robustseg.data") / "packs" / "street-val"
+    meta = json.loads((pack / "meta.json").read_text())
+    render_split("val", 1, tuple(meta["size"]), tmp_path, spp=meta["spp"], start=7)
+    load = lambda root, folder: np.array(Image.open(path_of(root, folder, 7))).astype(float)  # noqa: E731
+    for folder in ("labels", "instances", "parts"):
+        assert (load(pack, folder) == load(tmp_path, folder)).mean() > 0.999
+    assert np.abs(load(pack, "images") - load(tmp_path, "images")).mean() < 4
+    assert json.loads((tmp_path / "meta.json").read_text())["scenes"]["7"] == meta["scenes"]["7"]

@@ -46,7 +46,11 @@ class Profile:
 
 def draw_profile(rng: np.random.Generator, tram: bool) -> Profile:
     """A cross-section by chance."""
-    two = lambda p, lo, hi: tuple(float(rng.uniform(lo, hi)) if rng.random() < p else 0.0 for _ in range(2))  # noqa: E731
+
+    def two(chance: float, low: float, high: float) -> tuple[float, float]:
+        left, right = (float(rng.uniform(low, high)) if rng.random() < chance else 0.0 for _ in range(2))
+        return left, right
+
     lanes = 1 if tram or rng.random() < 0.65 else 2
     median = "tram" if tram else ("grass" if rng.random() < 0.18 else "none")
     start = rng.uniform(22, 48)

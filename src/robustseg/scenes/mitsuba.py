@@ -18,7 +18,8 @@ SAMPLER = {"type": "multijitter", "sample_count": 8}
 def render(scene: Scene, spp: int = 4, seed: int = 0, depth: int = 4, clean: bool = True) -> Frame:
     """One frame: path-traced colour with `spp` samples a pixel, ids and depth by one ray through each pixel centre.
 
-    The same scene, spp and seed give the same frame on one machine and variant.
+    clean=False leaves out the filter, so that rgb is a pointwise function of `linear` and depth. `depth` is the
+    longest light path. The same arguments give the same frame on one machine and variant.
     """
     mi = load()
     built, order = build(mi, scene)
@@ -105,7 +106,8 @@ def shape_ids(mi, built) -> np.ndarray:
         return np.arange(1, len(built.shapes()) + 1)
     import drjit as dr
 
-    return np.array([int(dr.reinterpret_array(mi.UInt32, mi.ShapePtr(s))[0]) for s in built.shapes()])
+    numbers = [dr.reinterpret_array(mi.UInt32, mi.ShapePtr(s)) for s in built.shapes()]
+    return np.array([int(np.array(n).item()) for n in numbers])
 
 
 def sensor(mi, camera: Camera, sampler: dict) -> dict:

@@ -40,7 +40,8 @@ class Part:
 
 @dataclass(frozen=True)
 class Material:
-    """How a surface reflects. kind: matte, paint (clear coat), gloss (glass, plastic), metal, ground (rough coat).
+    """How a surface reflects. kind: matte or surface (diffuse), paint (clear coat), gloss (glass, plastic), metal,
+    ground (a coat as rough as `roughness`, which may be a map), lit (a lamp: diffuse, four times as bright).
 
     `texture` is uint8 sRGB (h,w,3) that repeats every `size` metres; without it the part's colour counts.
     """

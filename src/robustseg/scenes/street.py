@@ -87,14 +87,10 @@ def _camera(rng, profile: Profile, size) -> Camera:
         inner, outer = profile.walk_span(-1)
         d = -rng.uniform(inner + 0.2, outer - 0.6)
     height = rng.uniform(1.25, 1.75) if rng.random() < 0.8 else rng.uniform(1.75, 2.7)
-    yaw, pitch, roll = (
-        rng.normal(0, 0.07) + (0.06 if place < 0.12 else 0),
-        rng.uniform(-0.09, 0.04),
-        rng.normal(0, 0.014),
-    )
-    return Camera(
-        *size, float(rng.uniform(58, 84)), (0.0, float(d), float(height)), float(yaw), float(pitch), float(roll)
-    )
+    yaw = float(rng.normal(0, 0.07) + (0.06 if place < 0.12 else 0))
+    pitch, roll = float(rng.uniform(-0.09, 0.04)), float(rng.normal(0, 0.014))
+    fov = float(rng.uniform(58, 84))
+    return Camera(size[0], size[1], fov, (0.0, float(d), float(height)), yaw, pitch, roll)
 
 
 def _materials(rng, weather: str) -> dict[str, Material]:
