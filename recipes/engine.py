@@ -99,7 +99,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     network = build(recipe).to(memory_format=torch.channels_last).train()
     ema = copy.deepcopy(network).eval()
-    optimiser = torch.optim.AdamW(parameter_groups(network, recipe.weight_decay), lr=recipe.lr)
+    optimiser = torch.optim.AdamW(parameter_groups(network, recipe.weight_decay), lr=recipe.lr, fused=True)
     step, spent = 0, 0.0
     if (folder / "state.pt").exists():
         state = torch.load(folder / "state.pt", weights_only=True)
