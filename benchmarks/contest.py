@@ -1,4 +1,4 @@
-"""One peer against this library in one process: ``python -m benchmarks.contest INDEX``, run by ``peers``, prints JSON."""
+"""One peer against this library in one process: ``python -m benchmarks.contest INDEX``, called by ``peers``."""
 
 from __future__ import annotations
 

@@ -68,10 +68,11 @@ def line(row: dict[str, Any]) -> str:
     lines = [f"{name}: takes {ratio['median']:.2f} [{ratio['q1']:.2f}, {ratio['q3']:.2f}] times our CPU time"]
     for who in ("ours", "peer"):
         r = row[who]
+        speed, cpu = r["images_per_second"]["median"], r["cpu_ms_per_gradient"]["median"]
         lines.append(
-            f"  {who}: {r['images_per_second']['median']:.2f} images/s, {r['cpu_ms_per_gradient']['median']:.0f} CPU ms a "
-            f"gradient, {r['forwards']} forwards, {r['backwards']} backwards, {r['peak_mib']:.0f} MiB, "
-            f"cross-entropy {r['cross_entropy']:.3f}, wrong {r['wrong']:.1%}"
+            f"  {who}: {speed:.2f} images/s, {cpu:.0f} CPU ms a gradient, {r['forwards']} forwards, "
+            f"{r['backwards']} backwards, {r['peak_mib']:.0f} MiB, cross-entropy {r['cross_entropy']:.3f}, "
+            f"wrong {r['wrong']:.1%}"
         )
     return "\n".join(lines)
 
