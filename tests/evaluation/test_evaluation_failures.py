@@ -73,6 +73,18 @@ def test_a_model_of_nan_fails_every_row(tmp_path):
         assert all("finite" in r.error for r in rows.values())
 
 
+def test_nan_on_the_clean_image_only_leaves_no_attacked_number(tmp_path):
+    class Moody(Level):
+        def forward(self, x):
+            scores = super().forward(x)
+            clean = (x * 255 - (x * 255).round()).abs().amax((1, 2, 3)) < 1e-3
+            return torch.where(clean.view(-1, 1, 1, 1), float("nan"), scores)
+
+    entry = run(tmp_path, ["noise:eps=8/255"], net=model(Moody()))["attacks"]["noise:eps=8/255"]
+    rows = read(tmp_path).rows[entry["key"]].values()
+    assert {(r.status, r.error) for r in rows} == {("failed", "no clean prediction: scores not finite")}
+
+
 def test_nan_on_the_attacked_image_only(tmp_path):
     class Fragile(Level):
         def forward(self, x):

@@ -42,6 +42,21 @@ def test_a_replay_takes_over_every_option(tmp_path, options):
     assert again(tmp_path, image="im05")["equal"]
 
 
+def test_a_replay_takes_the_whole_batch(tmp_path):
+    class Counts(Level):
+        largest = 0
+
+        def forward(self, x):
+            Counts.largest = max(Counts.largest, len(x))
+            return super().forward(x)
+
+    net = model(Counts())
+    evaluate(net, Toy(), ["pgd:steps=3"], out=tmp_path, batch_size=4)
+    Counts.largest = 0
+    assert again(tmp_path, attack="pgd", model=net)["equal"]
+    assert Counts.largest == 4
+
+
 def test_a_row_that_was_tampered_with_is_found_out(tmp_path):
     run(tmp_path)
     key = read(tmp_path).runs[-1].attacks["pgd:eps=24/255,steps=3"]

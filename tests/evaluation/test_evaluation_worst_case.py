@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from robustseg.evaluation.tally import mean_iou
-from robustseg.evaluation.worst_case import lowest_accuracy, lowest_miou
+from robustseg.evaluation.worst_case import _by_price, _greedy, lowest_accuracy, lowest_miou
 
 
 def counts(rng, attacks: int, images: int, classes: int, pixels: int = 40):
@@ -53,6 +53,21 @@ def test_the_search_reaches_the_best_of_all_assignments(shape):
     assert min(gaps) >= -1e-12  # brute force is the best there is
     assert np.mean(np.array(gaps) < 1e-9) >= 0.9  # most are found exactly
     assert max(gaps) < 0.02  # and the rest nearly: the problem is combinatorial
+
+
+@pytest.mark.parametrize("search", ["price", "greedy"])
+def test_each_search_alone_improves_on_the_best_single_attack(search):
+    better = 0
+    for seed in range(20):
+        inter, pred, target = case = counts(np.random.default_rng(seed), 3, 20, 4)
+        start = min((np.full(20, a) for a in range(3)), key=lambda c: value(*case, c))
+        union = pred + target - inter
+        found = _by_price(inter, union, start) if search == "price" else _greedy(
+            inter, union, start, np.random.default_rng(0)
+        )  # fmt: skip
+        assert value(*case, found) <= value(*case, start)
+        better += value(*case, found) < value(*case, start) - 1e-6
+    assert better >= 18
 
 
 def test_never_above_any_single_attack_nor_above_the_choice_by_accuracy():
