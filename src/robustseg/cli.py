@@ -279,7 +279,7 @@ def render(
     count: Annotated[int, typer.Option(min=1, help="How many scenes.")] = 8,
     size: Annotated[str, typer.Option(help="WIDTHxHEIGHT in pixels.")] = "512x256",
     start: Annotated[int, typer.Option(min=0, help="Index of the first scene.")] = 0,
-    spp: Annotated[int, typer.Option(min=1, help="Samples a pixel.")] = 8,
+    spp: Annotated[int, typer.Option(min=1, help="Samples a pixel.")] = 4,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
 ) -> None:
     """Render street scenes: images, labels, instances and parts; the same index is the same scene.
