@@ -220,3 +220,22 @@ def test_later_restarts_skip_solved_images():
     assert result.forwards.tolist() == [10, 39]
     assert result.backwards.tolist() == [10, 36]
     assert model.images == 49
+
+
+def test_images_leave_in_several_waves_and_keep_their_places():
+    """Margins of 1.5, 0.3, 0.9, 1.2 and 0.5 times what eps can lift, in steps of eps/15: never, 5, 14, never, 8."""
+    model = toys.Toy(toys.PixelLinear(b=-1.0), 2)  # z = (10 + s, 10 - s), s = 3r - 2g + b - 1 = 0 at grey
+    reach = 6 * 8 / 255
+    share = torch.tensor([1.5, 0.3, 0.9, 1.2, 0.5]) * reach / 3
+    images = torch.full((5, 3, 2, 2), 0.5)
+    images[:, 0] += share.view(5, 1, 1)
+    labels = torch.zeros(5, 2, 2, dtype=torch.int64)
+    for spec in ("bim:steps=40,step_size=eps/15", "mi-fgsm:steps=40,step_size=eps/15"):
+        model.images = 0
+        result = toys.ready(spec, 2)(model, images, labels)
+        assert result.score.tolist() == [0, 1, 1, 0, 1]
+        assert result.forwards.tolist() == [41, 10, 20, 41, 10]
+        assert result.backwards.tolist() == [40, 10, 20, 40, 10]
+        assert model.images == 122
+        fallen = model.module(result.images).argmax(1).flatten(1).float().mean(1)
+        assert torch.equal(fallen, result.score)
