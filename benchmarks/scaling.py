@@ -13,7 +13,6 @@ import torch
 
 from benchmarks import results
 from benchmarks.networks import make
-from robustseg.catalog import Artefact, Attack, attack
 from robustseg.evaluation.bench import bench
 from robustseg.evaluation.run import evaluate
 from robustseg.evaluation.store import read
@@ -59,19 +58,12 @@ class Noise:
         return f"noise-{self.number}-{self.size}"
 
 
-def ensemble(classes: int, steps: int) -> Attack:
-    """The default ensemble, with equal class counts in place of fitted ones."""
-    counts = Artefact("class-pixels", {"class_pixels": torch.ones(classes)}, "equal counts")
-    return attack("strong", steps=steps).with_artefact(counts)
-
-
 def growth(rounds: int, steps: int) -> list[dict[str, Any]]:
     """One bench of PGD and of the ensemble for every cell of the grid."""
     rows = []
     for cell in GRID:
-        runs = [attack("pgd", steps=steps), ensemble(cell["classes"], steps)]
-        model = make(NETWORK, cell["classes"])
-        found = bench(model, runs, size=cell["size"], batch=cell["batch"], rounds=rounds, progress=results.say)
+        model, shape = make(NETWORK, cell["classes"]), {"size": cell["size"], "batch": cell["batch"]}
+        found = bench(model, ["pgd", "strong"], **shape, rounds=rounds, steps=steps, progress=results.say)
         for row in found["attacks"]:
             cpu, gradients = row["seconds_per_image"]["cpu"]["median"], row["backwards"]
             rows.append({**cell, **row, "cpu_ms_per_gradient": 1e3 * cpu / gradients})

@@ -106,9 +106,10 @@ def test_the_model_is_left_as_it_was(counting):
     assert all(p.requires_grad and torch.equal(p, b) for p, b in zip(net.parameters(), before))
 
 
-def test_attacks_that_learn_first_are_refused_in_one_line(counting):
-    with pytest.raises(UserError, match="fitted"):
-        measured(counting, ["balanced-masked-ce"])
+def test_an_ensemble_that_learns_first_is_measured_too(counting):
+    (row,) = measured(counting, ["strong"])["attacks"]
+    assert row["backwards"] == 4 * STEPS
+    assert row["spec"].startswith("strong:")
 
 
 class Pair:

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from benchmarks import contest, metrics, networks, opponents, peers, results, scaling
+from benchmarks import contest, metrics, networks, opponents, peers, results, scaling, tables
 
 
 def test_both_metric_paths_give_the_same_score():
@@ -63,10 +63,12 @@ def test_networks_are_the_same_in_every_process():
     assert a.spec.digest == b.spec.digest
 
 
-def test_the_ensemble_of_the_scaling_needs_no_fit():
-    assert scaling.ensemble(3, 5).budget[1] == 20
-
-
 def test_whole_runs_count_their_rows():
     (row,) = scaling.whole_runs((1,), 1)
     assert row["rows"] == 3  # clean, noise, pgd
+
+
+def test_the_page_holds_the_committed_results():
+    page = tables.PAGE.read_text(encoding="utf-8")
+    assert {m[1] for m in tables.MARK.findall(page)} == set(tables.TABLES)
+    assert tables.filled(page) == page  # else: python -m benchmarks.tables

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from robustseg.catalog import Attack, attack
+from robustseg.catalog import Artefact, Attack, attack
 from robustseg.errors import UserError
 from robustseg.ops import pixels as px
 from robustseg.ops.seeds import generator
@@ -58,9 +58,10 @@ def bench(
     ``data``: its first ``batch`` images (of one size) are attacked; without, noise of ``size = (H,W)``: the cost does
     not depend on what is seen. ``steps`` replaces every attack's own number (None: kept); few steps are the stricter
     test, since what an attack does once weighs more. Everything runs with ``early_stop=False``. Returns a JSON-able
-    dict, see `render`. Raises UserError for attacks that must be fitted first.
+    dict, see `render`. Attacks that must be fitted get equal class counts, which cost what any others do. Raises
+    UserError for images without labels or of several sizes.
     """
-    runs = [_prepared(a, steps) for a in attacks]
+    runs = [_prepared(a, steps, len(model.spec.classes)) for a in attacks]
     images, labels = _of(data, batch) if data is not None else _noise(batch, size, len(model.spec.classes), seed)
     device = next((p.device for p in model.module.parameters()), images.device)
     images, labels = images.to(device), labels.to(device)
@@ -129,8 +130,8 @@ def render(result: dict[str, Any]) -> str:
     lines = [
         f"{result['model']}: {result['classes']} classes, {result['batch']} x {H}x{W}, {result['dtype']}, "
         f"{result['device']}, {result['machine']['threads']} thread(s), {result['rounds']} rounds",
-        f"bare forward {bare['forward']['wall']['median']:.1f} ms, forward and backward "
-        f"{bare['step']['wall']['median']:.1f} ms",
+        f"bare forward {bare['forward']['wall']['median']:.2f} ms, forward and backward "
+        f"{bare['step']['wall']['median']:.2f} ms",
         "",
         f"{'attack':<34} {'forwards':>8} {'backwards':>9} {'s/image':>8} {'time / bare':>20} {'CPU / bare':>20}",
     ]
@@ -223,12 +224,13 @@ def _spent(result: Any) -> tuple[int, int]:
     return int(result.forwards.max()), int(result.backwards.max())
 
 
-def _prepared(spec: str | Attack, steps: int | None) -> Attack:
+def _prepared(spec: str | Attack, steps: int | None, classes: int) -> Attack:
     run = attack(spec)
-    if run.needs_fit and run.artefact is None:
-        raise UserError(f"bench: {run.name} must be fitted on other images first; measure its parts, e.g. js, apgd")
-    fixed = steps is None or "steps" in run.given or run.entry.steps in (0, 1)
-    return run if fixed else attack(run, steps=steps)
+    if run.needs_fit and run.artefact is None:  # any class counts cost the same
+        run = run.with_artefact(Artefact("class-pixels", {"class_pixels": torch.ones(classes)}, "equal counts"))
+    if steps is None or "steps" in run.given or run.entry.steps in (0, 1):
+        return run
+    return attack(run, steps=steps)
 
 
 def _of(data: DataSet, batch: int) -> tuple[Tensor, Tensor]:
