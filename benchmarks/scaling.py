@@ -22,6 +22,7 @@ from robustseg.types import Sample
 
 NETWORK = "small-cnn"  # the network is cheap, so that whatever surrounds it shows
 BASE: dict[str, Any] = {"size": (256, 512), "classes": 19, "batch": 1}
+RUN_STEPS = 5
 GRID = [
     *({**BASE, "size": s} for s in ((128, 256), (256, 512), (512, 1024))),
     *({**BASE, "size": (128, 256), "classes": c} for c in (2, 19, 150)),
@@ -102,13 +103,13 @@ def main() -> None:
     """Grid and whole runs; print, write ``results/scaling.json``."""
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--rounds", type=int, default=3)
-    p.add_argument("--steps", type=int, default=5)
+    p.add_argument("--steps", type=int, default=2, help="of every attack of the grid")
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--name", default="scaling")
     a = p.parse_args()
     torch.set_num_threads(a.threads)
     kept = keep_freed()
-    runs = whole_runs((4, 16, 64), a.steps)
+    runs = whole_runs((4, 16, 64), RUN_STEPS)
     results.write(
         a.name, {"keeps_freed_memory": kept, "network": NETWORK, "grid": growth(a.rounds, a.steps), "runs": runs}
     )
