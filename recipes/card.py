@@ -41,13 +41,14 @@ def schedule(recipe: Recipe) -> str:
 
 
 def card(recipe: Recipe, clean: dict, iou: dict, parameters: int, facts: dict) -> str:
-    """Markdown text. `facts`: data, images, steps, cpu_minutes, hardware, versions."""
+    """Markdown text. `facts`: data, images, steps, cpu_minutes, hardware, versions, command, note."""
     fields = dataclasses.asdict(recipe)
     names = ("lr", "weight_decay", "warmup", "poly", "clip", "ema", "balance", "heaviest", "dice", "jitter", "stretch")
     settings = ", ".join(f"{n} {fields[n]:g}" for n in names)
     network = ", ".join(f"{k}={v}" for k, v in recipe.network)
     library = {"smp": "segmentation_models_pytorch", "hf": "transformers, SegFormer"}[recipe.library]
     state = "" if facts["steps"] == recipe.steps else f" (of {recipe.steps}: training was not finished)"
+    note = f"\n\n{facts['note']}" if facts["note"] else ""
     size = f"{recipe.size[0]}x{recipe.size[1]}"
     return f"""# {recipe.name}
 
@@ -76,7 +77,7 @@ Command: `{facts["command"]}` (recipe `{recipe.name}` in `recipes/recipes.py`, s
 Random scale-crop, mirror, colour jitter.
 The exported weights are the exponential moving average at the last step; nothing was selected on the images measured.
 {facts["cpu_minutes"]:.0f} CPU-minutes on one thread of {facts["hardware"]}, bfloat16 autocast, {facts["versions"]}.
-Curve: `recipes/curves/{recipe.name}.png`.
+Curve: `recipes/curves/{recipe.name}.png`.{note}
 
 ## Limits
 

@@ -31,6 +31,7 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="pause after so many minutes")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     parser.add_argument("--export", action="store_true", help="export even when the training is not finished")
+    parser.add_argument("--note", default="", help="what the card should say about this very training")
     parser.add_argument("--threads", type=int, default=1, help="1 makes a resumed run bit-equal")
     return parser.parse_args(arguments)
 
@@ -90,7 +91,9 @@ def main(arguments: list[str] | None = None) -> int:
         if step < recipe.steps and not chosen.export:
             print(f"paused at step {step} of {recipe.steps}; the same command with --resume goes on")
             return 0
-        scores = publish(recipe, network, step, root=root, log=state.with_name("curve.jsonl"), out=chosen.out)
+        scores = publish(
+            recipe, network, step, root=root, log=state.with_name("curve.jsonl"), out=chosen.out, note=chosen.note
+        )
     except UserError as error:
         print(error)
         return 2

@@ -18,7 +18,9 @@ from recipes.recipes import Recipe
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def publish(recipe: Recipe, network: nn.Module, step: int, *, root: Path, log: Path, out: Path | None) -> dict:
+def publish(
+    recipe: Recipe, network: nn.Module, step: int, *, root: Path, log: Path, out: Path | None, note: str = ""
+) -> dict:
     """Export to the zoo (or `out`), measure what was exported, write robustseg.json, card and curve; the scores."""
     folder = out or ROOT / recipe.folder
     curve = folder / "curve.jsonl" if out else ROOT / "recipes" / "curves" / f"{recipe.name}.jsonl"
@@ -42,6 +44,7 @@ def publish(recipe: Recipe, network: nn.Module, step: int, *, root: Path, log: P
         "hardware": hardware(),
         "versions": f"torch {torch.__version__.split('+')[0]}",
         "command": command,
+        "note": note,
     }
     parameters = sum(p.numel() for p in network.parameters())
     (folder / "README.md").write_text(card(recipe, clean, scores["IoU"], parameters, facts))
