@@ -1,9 +1,10 @@
-"""The demo: a CNN and a transformer on rendered streets, five attacks, one page. ``make demo`` runs it.
+r"""The demo: a CNN and a transformer on rendered streets, five attacks, one page. ``make demo`` runs it.
 
 The same on the command line, for each model:
 
-    robustseg evaluate --model zoo:street-unet --data street:val --limit 6 --keep 2 --eps 2/255 --attack fgsm … --out DIR
-    robustseg compare  DIR DIR --out runs/demo/report.html
+    robustseg evaluate --model zoo:street-unet --data street:val --limit 6 --keep 2 --eps 2/255 \
+                       --attack fgsm … --out runs/demo/street-unet
+    robustseg compare  runs/demo/street-unet runs/demo/street-segformer --out runs/demo/report.html
 """
 
 from __future__ import annotations

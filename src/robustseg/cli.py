@@ -225,6 +225,8 @@ def doctor(
     data: DataRef,
     limit: Annotated[int, typer.Option(min=1, help="How many images to look at.")] = 4,
     device: Device = "auto",
+    resize: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH, as for `evaluate`.")] = None,
+    class_map: Annotated[Path | None, typer.Option(help="As for `evaluate`.")] = None,
     json: Json = False,
 ) -> int:
     """Find out whether an attack on this model would mean anything; exit code 1 if not.
@@ -234,11 +236,12 @@ def doctor(
     with bar("examining"):
         from dataclasses import asdict
 
-        from robustseg.data import load_data
-        from robustseg.evaluation.device import choose
-        from robustseg.models import check, load_model
+        from robustseg.data.resize import parse_size
+        from robustseg.evaluation.examine import examine
+        from robustseg.models import check
 
-        found = check.diagnose(load_model(model, device=str(choose(device))), load_data(data), limit=limit)
+        size = parse_size(resize) if resize else None
+        found = examine(model, data, limit=limit, device=device, resize=size, class_map=class_map)
     emit([{**asdict(f), "page": f.page} for f in found]) if json else print("\n".join(check.render(found)))
     return 1 if check.failed(found) else 0
 

@@ -114,6 +114,11 @@ class Attack:
         return self.entry.loss == "balanced-masked-ce" and self.function is None
 
     @property
+    def fit_name(self) -> str:
+        """What kind of artefact it needs; attacks of one name share it, whatever their radius."""
+        return "class-pixels"
+
+    @property
     def members(self) -> tuple[Attack, ...]:
         """The attacks of an ensemble, with its options handed down; empty for a single attack."""
         made = (

@@ -1,0 +1,37 @@
+"""The doctor's visit: a model and its data brought together as a run would, then examined."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from robustseg.data import classes, load_data
+from robustseg.errors import UserError
+from robustseg.evaluation.device import choose
+from robustseg.models import check, load_model
+
+__all__ = ["examine"]
+
+
+def examine(
+    model: str,
+    data: str,
+    *,
+    limit: int = 4,
+    device: str = "auto",
+    resize: tuple[int, int] | None = None,
+    class_map: str | Path | None = None,
+) -> list[Any]:
+    """The findings of ``models.check.diagnose`` on references; an empty list is a healthy model.
+
+    Classes are matched as ``evaluate`` matches them, synonyms and class map included; where that fails the doctor
+    names the classes itself. Raises UserError for references that lead nowhere.
+    """
+    network, dataset = load_model(model, device=str(choose(device))), load_data(data, resize=resize)
+    table = None
+    with suppress(UserError):
+        table = classes.match(
+            dataset.classes, network.spec.classes, class_map=class_map, data_ignore=dataset.ignore, ignore=-1
+        )
+    return check.diagnose(network, dataset, limit=limit, table=table)
