@@ -127,6 +127,7 @@ STREET_UNET = Recipe(
         Stage(1200, (128, 256), 8, (0.5, 1.25)),
         Stage(2000, (128, 256), 4, (0.5, 1.25)),
         Stage(2400, (192, 384), 4, (0.6, 1.4)),
+        Stage(1000, (192, 384), 4, (0.9, 1.5)),
     ),
     folder="src/robustseg/zoo/street-unet",
     multiple=32,
