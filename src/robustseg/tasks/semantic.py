@@ -12,7 +12,7 @@ from robustseg.types import DenseOutput, Output, QueryOutput
 
 __all__ = ["dense", "predict", "statistics"]
 
-LARGE_ID = 1 << 20
+LARGEST_TABLE = 1 << 22  # bins of a count; beyond, object ids are numbered first, which sorts the pixels
 
 
 def dense(output: Output, size: tuple[int, int] | None = None) -> DenseOutput:
@@ -91,26 +91,20 @@ def _row(p: Tensor, y: Tensor, classes: int, ignore: int, ids: Tensor | None, be
         row["clean_right"] = int(right_before.sum())
         row["flipped"] = int(right_before.sum() - right_before.diagonal().sum())
     if ids is not None:
-        thing = (ids > 0) & valid
-        row["objects"] = _objects(ids[thing], y[thing], (p == y)[thing])
+        row["objects"] = _objects(ids, y, p == y, valid, classes)
     return row
 
 
-def _objects(ids: Tensor, labels: Tensor, hit: Tensor) -> list[list[int]]:
-    """``[class, area, hit]`` of every object; the class is that of most of its pixels."""
-    if not len(ids):
-        return []
-    index, count = _numbered(ids)
-    width = int(labels.max()) + 1
-    votes = torch.bincount((index * width + labels) * 2 + hit, minlength=count * width * 2).view(count, width, 2)
-    per_class = votes.sum(2)
-    return torch.stack([per_class.argmax(1), per_class.sum(1), votes[..., 1].sum(1)], 1).tolist()
-
-
-def _numbered(ids: Tensor) -> tuple[Tensor, int]:
-    """Positive ids as 0 … n-1 in rising order, and n. A table where ids are small, since sorting pixels is slow."""
-    if int(ids.max()) >= LARGE_ID:
-        values, index = torch.unique(ids, return_inverse=True)
-        return index, len(values)
-    present = torch.bincount(ids) > 0
-    return (present.cumsum(0) - 1)[ids.long()], int(present.sum())
+def _objects(ids: Tensor, y: Tensor, hit: Tensor, valid: Tensor, classes: int) -> list[list[int]]:
+    """``[class, area, hit]`` of every object, ids rising; the class is that of most of its pixels."""
+    number = ids.long().clamp_min(0)
+    bins = 2 * classes * (int(number.max()) + 1)
+    if bins > LARGEST_TABLE:
+        values, number = torch.unique(number, return_inverse=True)
+        number += values[0] > 0  # 0 stays what is no object
+        bins = 2 * classes * (len(values) + 1)
+    code = number.mul_(classes).add_(y).mul_(2).add_(hit).mul_(valid)  # pixels that do not count vote for no object
+    votes = torch.bincount(code.flatten(), minlength=bins).view(-1, classes, 2)[1:].cpu()
+    area = votes.sum((1, 2))
+    rows = torch.stack([votes.sum(2).argmax(1), area, votes[..., 1].sum(1)], 1)
+    return rows[area > 0].tolist()
