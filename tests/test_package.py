@@ -59,6 +59,11 @@ def test_public_names():
         assert getattr(robustseg, name) is not None
 
 
+def test_the_report_can_be_called_before_and_after_its_submodules_are_imported():
+    assert fresh("import robustseg as rs; import robustseg.report.table; print(callable(rs.report))") == "True\n"
+    assert fresh("import robustseg as rs; print(callable(rs.report))") == "True\n"
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT / "src")))
 def test_a_file_holds_one_idea(path):
     assert len(path.read_text().splitlines()) <= 350

@@ -16,7 +16,6 @@ _FACE = {
     "load_data": "robustseg.data",
     "attack": "robustseg.catalog",
     "evaluate": "robustseg.evaluation.run",
-    "report": "robustseg.report.page",
     "AttackResult": "robustseg.types",
     "DenseOutput": "robustseg.types",
     "SemanticTarget": "robustseg.types",
@@ -47,10 +46,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "report":  # the package of that name, which can be called: see report/__init__.py
+        return import_module("robustseg.report")
     if name in _FACE:
         return getattr(import_module(_FACE[name]), name)
     raise AttributeError(f"module 'robustseg' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_FACE])
+    return sorted({*globals(), *_FACE, "report"})
