@@ -13,6 +13,7 @@ from robustseg.types import DenseOutput, SemanticTarget
 Z = torch.randn(2, 4, 3, 5, generator=torch.Generator().manual_seed(0))
 Y = torch.randint(0, 4, (2, 3, 5), generator=torch.Generator().manual_seed(1))
 Y[0, 0, :2] = 255
+Z[0, 0, 0, :2] = 9.0  # ignored pixels where class 0, which stands in for the ignored label, is the highest
 
 
 def test_right_wrong_and_ignored_are_a_partition():
