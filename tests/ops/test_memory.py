@@ -14,10 +14,10 @@ if sys.argv[1] == "keep":
     assert keep_freed()
 def step():
     return torch.empty(16 << 20).fill_(0) + 1  # twice 64 MiB
-for _ in range(3):
+for _ in range(12):
     step()  # the heap grows to what a step needs
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(5):
+for _ in range(8):
     step()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
