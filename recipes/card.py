@@ -43,7 +43,20 @@ def schedule(recipe: Recipe) -> str:
 def card(recipe: Recipe, clean: dict, iou: dict, parameters: int, facts: dict) -> str:
     """Markdown text. `facts`: data, images, steps, cpu_minutes, hardware, versions, command, note."""
     fields = dataclasses.asdict(recipe)
-    names = ("lr", "weight_decay", "warmup", "poly", "clip", "ema", "balance", "heaviest", "dice", "jitter", "stretch")
+    names = (
+        "lr",
+        "weight_decay",
+        "warmup",
+        "poly",
+        "clip",
+        "ema",
+        "balance",
+        "heaviest",
+        "dice",
+        "aware",
+        "jitter",
+        "stretch",
+    )
     settings = ", ".join(f"{n} {fields[n]:g}" for n in names)
     network = ", ".join(f"{k}={v}" for k, v in recipe.network)
     library = {"smp": "segmentation_models_pytorch", "hf": "transformers, SegFormer"}[recipe.library]
