@@ -177,7 +177,9 @@ class AttackResult:
     of counted pixels that are wrong, or that reach the goal); ``forwards, backwards (B,)`` int64, really spent;
     ``trace (B,K)`` best score after 0, 1, 2 … gradients (NaN while a larger radius was searched; constant once an
     image had left the batch); ``goal (B,H,W)`` the label map a targeted attack aims at, else None; ``applicable (B,)``
-    False where the attack has nothing to do on an image, whose score is then NaN and whose pixels are untouched.
+    False where the attack has nothing to do on an image, whose score is then NaN and whose pixels are untouched;
+    ``fault (B,)`` uint8, 1 where a gradient or the objective was not finite, 2 where every gradient was exactly zero
+    (0 on solved images: they need none). The images of such a result say nothing about the model's robustness.
     """
 
     images: Tensor
@@ -187,6 +189,7 @@ class AttackResult:
     trace: Tensor
     goal: Tensor | None = None
     applicable: Tensor | None = None
+    fault: Tensor | None = None
 
     def __iter__(self) -> Iterator[Tensor]:
         """Unpacks as ``images, score, forwards, backwards``."""

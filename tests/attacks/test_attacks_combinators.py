@@ -31,6 +31,7 @@ class Spy:
     """A search that costs 2 forwards and 1 backward an image and finds what ``scores`` says for (image, restart)."""
 
     scores: dict[tuple[int, int], float] = field(default_factory=dict)
+    faults: dict[tuple[int, int], int] = field(default_factory=dict)
     asked: list = field(default_factory=list)
 
     def __call__(self, p: Problem, ball: Ball, start, restart: int) -> Found:
@@ -41,7 +42,8 @@ class Spy:
         score = torch.tensor([self.scores.get((i, restart), 0.0) for i in which])
         theta = torch.full_like(p.images, 0.01 * (restart + 1)) * ball.eps
         ones = torch.ones(len(which), dtype=torch.int64)
-        return Found(theta, score, 2 * ones, ones, torch.stack([score * 0, score], 1))
+        fault = torch.tensor([self.faults.get((i, restart), 0) for i in which], dtype=torch.uint8)
+        return Found(theta, score, 2 * ones, ones, torch.stack([score * 0, score], 1), fault)
 
 
 def test_restarts_keep_the_best_of_every_image_and_skip_the_solved():
@@ -115,9 +117,28 @@ def test_only_leaves_the_others_untouched():
     assert found.score.isnan().tolist() == [True, True, False]
     assert found.trace.isnan().all(1).tolist() == [True, True, False]
     assert found.forwards.tolist() == [0, 0, 2]
+    assert found.fault.tolist() == [3, 3, 0]
 
 
 def test_traces_join_at_the_second_start():
     nan = float("nan")
     joined = join_traces(torch.tensor([[0.1, 0.6], [nan, 0.2]]), torch.tensor([[nan, 0.5, 0.9], [0.3, nan, 0.1]]))
     assert torch.allclose(joined, torch.tensor([[0.1, 0.6, 0.6, 0.9], [nan, 0.3, 0.3, 0.3]]), equal_nan=True)
+
+
+def test_one_sound_restart_is_enough_and_solved_images_keep_what_they_have():
+    scores = {(0, 0): 1.0}
+    faults = {(0, 0): 0, (1, 0): 1, (2, 0): 1, (1, 1): 0, (2, 1): 2}
+    spy = Spy(scores, faults)
+    assert restarts(spy, 2)(problem(), Ball("linf", 1.0), None, 0).fault.tolist() == [0, 0, 1]
+
+
+def test_a_broken_stage_breaks_the_schedule_and_one_that_moved_excuses_the_others():
+    """Images: broken once; zero, moved, zero; zero in all; never tried (an empty stage) and moved."""
+    stages = iter([[1, 2, 2, 3], [0, 0, 2, 0], [0, 2, 2, 2]])
+
+    def stage(steps: int) -> Spy:
+        return Spy(faults={(i, 0): f for i, f in enumerate(next(stages))})
+
+    found = radius_schedule(stage, 10, ((2.0, 0.3), (1.5, 0.3), (1.0, 0.4)))(problem(4), Ball("linf", 0.1), None, 0)
+    assert found.fault.tolist() == [1, 0, 2, 0]

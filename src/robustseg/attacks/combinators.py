@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from robustseg.attacks.constraints import Ball
-from robustseg.attacks.loop import Found, Problem, Search
+from robustseg.attacks.loop import UNTRIED, Found, Problem, Search, joined_faults
 
 __all__ = ["join_traces", "only", "radius_schedule", "restarts"]
 
@@ -27,6 +27,7 @@ def only(search: Search, keep: Tensor) -> Search:
             nothing.index_copy(0, keep, found.forwards),
             nothing.index_copy(0, keep, found.backwards),
             unknown.index_copy(0, keep, found.trace),
+            torch.full_like(nothing, UNTRIED, dtype=torch.uint8).index_copy(0, keep, found.fault),
         )
 
     return part
@@ -44,7 +45,7 @@ def join_traces(first: Tensor, second: Tensor) -> Tensor:
 
 
 def better_of(first: Found, second: Found) -> Found:
-    """Per image the perturbation with the higher score; costs add."""
+    """Per image the perturbation with the higher score; costs add; one sound search of the two is enough."""
     wins = second.score > first.score
     return Found(
         torch.where(wins.view(-1, 1, 1, 1), second.theta, first.theta),
@@ -52,6 +53,7 @@ def better_of(first: Found, second: Found) -> Found:
         first.forwards + second.forwards,
         first.backwards + second.backwards,
         join_traces(first.trace, second.trace),
+        torch.minimum(first.fault, second.fault),
     )
 
 
@@ -90,13 +92,15 @@ def radius_schedule(stage: Callable[[int], Search], steps: int, plan: Sequence[t
 
     def scheduled(problem: Problem, ball: Ball, start: Tensor | None, restart: int) -> Found:
         forwards = backwards = torch.zeros(len(problem.images), dtype=torch.int64, device=problem.images.device)
+        fault = torch.full_like(forwards, UNTRIED, dtype=torch.uint8)
         for (factor, _), search in zip(plan, searches):
             found = search(problem, ball.scaled(factor), start, restart)
             forwards, backwards = forwards + found.forwards, backwards + found.backwards
+            fault = joined_faults(fault, found.fault)
             start = found.theta
         # scores of the larger balls are no achievement at eps: the trace of those stages is unknown
         unknown = found.trace.new_full((len(found.score), int(steps - lengths[-1])), float("nan"))
         trace = torch.cat([unknown, found.trace], 1)
-        return Found(found.theta, found.score, forwards, backwards, trace)
+        return Found(found.theta, found.score, forwards, backwards, trace, fault)
 
     return scheduled

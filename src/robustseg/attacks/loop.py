@@ -2,7 +2,8 @@
 
 A step costs one forward and one backward and never waits for the device. The best iterate by ``score`` is kept per
 image, among equals the latest, which is the furthest along; images whose score reaches 1 leave the batch, which is
-compacted at most every ten steps (the one wait).
+compacted at most every ten steps (the one wait). A gradient that is not finite moves nothing and is written down, as is
+one that is zero at every step: such a search has not attacked, whatever it returns.
 """
 
 from __future__ import annotations
@@ -16,11 +17,15 @@ from torch import Tensor
 
 from robustseg.attacks.constraints import Ball, Bound
 from robustseg.attacks.updates import Update
+from robustseg.ops.norms import norm
 from robustseg.types import Output, SemanticTarget, State, View
 
-__all__ = ["Found", "Objective", "Problem", "Search", "gradient_search"]
+__all__ = ["Found", "Objective", "Problem", "Search", "gradient_search", "joined_faults"]
 
 COMPACT_EVERY = 10
+
+# what became of the gradients of an image, (B,) uint8; the smaller the better, but for BROKEN, which stays
+MOVED, BROKEN, ZERO, UNTRIED = 0, 1, 2, 3
 
 
 class Objective(Protocol):
@@ -62,13 +67,18 @@ class Problem:
 
 @dataclass(frozen=True)
 class Found:
-    """The best perturbation ``theta (B,3,H,W)`` by ``score (B,)``, its cost and the best score after each step."""
+    """The best perturbation ``theta (B,3,H,W)`` by ``score (B,)``, its cost and the best score after each step.
+
+    ``fault (B,)`` uint8: 0 a gradient led somewhere, 1 a gradient or objective was not finite, 2 all gradients were
+    exactly zero, 3 none was taken. Whether that matters is for the score to say: a solved image needs no gradient.
+    """
 
     theta: Tensor
     score: Tensor
     forwards: Tensor
     backwards: Tensor
     trace: Tensor
+    fault: Tensor
 
 
 Search = Callable[[Problem, Ball, Tensor | None, int], Found]  # problem, ball, start or None, restart number
@@ -111,11 +121,13 @@ class _Best:
     forwards: Tensor
     backwards: Tensor
     trace: list[Tensor]
+    fault: Tensor
 
     @staticmethod
     def of(theta: Tensor) -> _Best:
         nothing = torch.zeros(len(theta), dtype=torch.int64, device=theta.device)
-        return _Best(theta, theta.new_full((len(theta),), -torch.inf), nothing, nothing.clone(), [])
+        untried = torch.full_like(nothing, UNTRIED, dtype=torch.uint8)
+        return _Best(theta, theta.new_full((len(theta),), -torch.inf), nothing, nothing.clone(), [], untried)
 
     def take(self, a: _Active, score: Tensor, backward: bool) -> None:
         theta = a.theta.detach()
@@ -133,6 +145,29 @@ class _Best:
             self.forwards[a.at] += 1
             self.backwards[a.at] += int(backward)
         self.trace.append(self.score.clone())
+
+    def note(self, a: _Active, fault: Tensor) -> None:
+        if a.at is None:
+            self.fault = joined_faults(self.fault, fault)
+        else:
+            self.fault[a.at] = joined_faults(self.fault[a.at], fault)
+
+
+def joined_faults(first: Tensor, second: Tensor) -> Tensor:
+    """Of two searches, or steps, one after the other: broken once is broken, moved once is moved.
+
+    >>> joined_faults(torch.tensor([0, 0, 2, 3]), torch.tensor([1, 2, 2, 2]))
+    tensor([1, 0, 2, 2])
+    """
+    return torch.minimum(first, second).masked_fill((first == BROKEN) | (second == BROKEN), BROKEN)
+
+
+def _sound(gradient: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradient, 0 for images where it or the objective is not finite, and what became of it ``(B,)``."""
+    size = norm(gradient, "linf")
+    finite = size.isfinite() & total.isfinite()
+    fault = ((size == 0).to(torch.uint8) * ZERO).masked_fill(~finite, BROKEN)
+    return torch.where(finite.view(-1, 1, 1, 1), gradient, 0), fault
 
 
 def gradient_search(
@@ -179,6 +214,8 @@ def gradient_search(
             assert isinstance(total, Tensor)
             (gradient,) = torch.autograd.grad(total.sum(), theta)
             with torch.no_grad():
+                gradient, fault = _sound(gradient, total)
+                best.note(active, fault)
                 tracked = total.detach() if track is None else track(view, active.target)
                 moved, rule = update.step(k, steps, theta.detach(), gradient, tracked, active.update, active.bound)
                 active = replace(active, theta=moved, objective=state, update=rule)
@@ -203,4 +240,4 @@ def _compact(active: _Active, score: Tensor) -> _Active | None:
 
 def _finish(best: _Best, steps: int) -> Found:
     trace = best.trace + [best.trace[-1]] * (steps + 1 - len(best.trace))
-    return Found(best.theta, best.score, best.forwards, best.backwards, torch.stack(trace, 1))
+    return Found(best.theta, best.score, best.forwards, best.backwards, torch.stack(trace, 1), best.fault)

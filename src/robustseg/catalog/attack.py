@@ -12,7 +12,7 @@ from torch import Tensor
 
 from robustseg.attacks.combinators import join_traces, only
 from robustseg.attacks.constraints import Ball
-from robustseg.attacks.loop import Found, Problem, Search
+from robustseg.attacks.loop import UNTRIED, Found, Problem, Search
 from robustseg.catalog import build
 from robustseg.catalog.artefact import Artefact, class_pixels
 from robustseg.catalog.door import check_input
@@ -246,6 +246,7 @@ class Attack:
             trace=found.trace,
             goal=target.labels if self.targeted else None,
             applicable=applicable,
+            fault=torch.where((found.score < 1) & (found.fault != UNTRIED), found.fault, 0),
         )
 
     def _target(
@@ -271,7 +272,7 @@ class Attack:
         region: Tensor | None,
         early_stop: bool,
     ) -> AttackResult:
-        """Per image the member with the highest score; costs add."""
+        """Per image the member with the highest score; costs add; a fault is one that all members have."""
         results = [
             m(model, images, targets, ids=ids, seed=seed, region=region, early_stop=early_stop) for m in self.members
         ]
@@ -284,6 +285,7 @@ class Attack:
             backwards=torch.stack([r.backwards for r in results]).sum(0),
             trace=reduce(join_traces, [r.trace for r in results]),
             applicable=results[0].applicable,
+            fault=torch.stack([r.fault for r in results if r.fault is not None]).amin(0),
         )
 
 
@@ -303,4 +305,5 @@ def _found(search: Search, problem: Problem, ball: Ball, applicable: Tensor) -> 
         return only(search, keep)(problem, ball, None, 0)
     nothing = torch.zeros_like(applicable, dtype=torch.int64)
     unknown = problem.images.new_full((len(applicable), 1), torch.nan)
-    return Found(torch.zeros_like(problem.images), unknown[:, 0], nothing, nothing, unknown)
+    untried = torch.full_like(nothing, UNTRIED, dtype=torch.uint8)
+    return Found(torch.zeros_like(problem.images), unknown[:, 0], nothing, nothing, unknown, untried)

@@ -26,6 +26,11 @@ __all__ = ["Batch", "TooLarge", "attack_rows", "clean_rows", "load", "trace_poin
 
 TRACE_POINTS = 32
 
+FAULTS = {  # of AttackResult.fault
+    1: "the gradient (or the objective) is not finite: the attack could not follow it; look with: robustseg doctor",
+    2: "the gradient is exactly zero at every step: the attack could do nothing; look with: robustseg doctor",
+}
+
 
 class TooLarge(Exception):
     """The batch did not fit into memory; a smaller one may."""
@@ -161,6 +166,8 @@ def attack_rows(
         elif not finite[n]:
             error = "the model's scores on the adversarial image are not finite"
             rows[i] = replace(rows[i], status="failed", error=error, **cost)
+        elif done[n][3]:
+            rows[i] = replace(rows[i], status="failed", error=FAULTS[done[n][3]], **cost)
         else:
             goal = None if result.goal is None else _goal(job, planned, batch, i, result.goal[n], prediction[i])
             trace = trace_points(result.trace[n].tolist())
@@ -207,10 +214,11 @@ def _statistics(job: Job, batch: Batch, prediction: Tensor, clean: bool = True) 
     )
 
 
-def _numbers(result: AttackResult, images: int) -> list[tuple[int, int, bool]]:
-    """Forwards, backwards and "nothing to do here" of each image; one transfer from the device."""
+def _numbers(result: AttackResult, images: int) -> list[tuple[int, int, bool, int]]:
+    """Forwards, backwards, "nothing to do here" and fault of each image."""
     idle = torch.zeros(images, dtype=torch.bool) if result.applicable is None else ~result.applicable.cpu()
-    return list(zip(result.forwards.tolist(), result.backwards.tolist(), idle.tolist(), strict=True))
+    fault = [0] * images if result.fault is None else result.fault.tolist()
+    return list(zip(result.forwards.tolist(), result.backwards.tolist(), idle.tolist(), fault, strict=True))
 
 
 def _goal(job: Job, planned: Planned, batch: Batch, i: int, goal: Tensor, prediction: Tensor) -> dict[str, int]:
