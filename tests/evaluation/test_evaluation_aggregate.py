@@ -139,6 +139,29 @@ def test_norms_do_not_mix_and_the_linf_ball_is_the_headline():
     assert s["worst_case"]["aAcc"] == 6 / 8
 
 
+def test_noise_is_the_measure_within_its_own_region_only():
+    regions = {
+        "noise:eps=8/255": P,
+        "pgd:eps=8/255": Q,
+        "noise:eps=8/255,region=skin": P,
+        "pgd:eps=8/255,region=skin": P,
+    }
+    contents = made(regions)
+    for spec in list(regions)[2:]:
+        contents.keys[spec]["region"] = "skin"
+    (caution,) = summary(contents)["cautions"]
+    assert caution.startswith("pgd:eps=8/255,region=skin: no worse than random noise")
+    assert summary(made({"noise:eps=8/255": P, "pgd:eps=8/255": Q}))["cautions"] == []
+
+
+def test_few_images_have_no_interval(tmp_path):
+    few, enough = (load_summary(make_store(tmp_path / str(n), images=n, failures=False)) for n in (4, 5))
+    for part in (few["clean"], *few["attacks"].values(), few["worst_case"]):
+        assert set(part["ci95"].values()) == {None}
+    for part in (enough["clean"], *enough["attacks"].values(), enough["worst_case"]):
+        assert None not in part["ci95"].values()
+
+
 def test_goal_scores_stand_under_extra(tmp_path):
     make_store(tmp_path, eps=("8/255",))
     s = load_summary(tmp_path)

@@ -127,9 +127,7 @@ def test_a_changed_configuration_is_another_key_in_the_same_store(tmp_path, chan
     new = second["attacks"][spec]["key"]
     assert new not in {key for key, _ in before}
     assert len([key for key, _ in after if key == new]) == 6
-    again = run(tmp_path)
-    if "attacks" not in change:  # a further eps or version stands beside the old one, nothing else does
-        assert again["attacks"] == first["attacks"]
+    assert run(tmp_path)["attacks"] == first["attacks"]
 
 
 @pytest.mark.parametrize("change", [{"limit": 3}, {"batch_size": 3}, {"shard": "1/2"}])
@@ -139,14 +137,33 @@ def test_what_is_only_recorded_is_no_part_of_the_key(tmp_path, change):
     assert set(read(tmp_path / "a").keys) == set(read(tmp_path / "b").keys)
 
 
-def test_attacks_of_earlier_commands_stand_in_the_table_where_conditions_are_the_same(tmp_path):
-    run(tmp_path, attacks=[Push(eps="4/255")])
-    both = run(tmp_path, attacks=[Push()])
-    assert [s for s in both["attacks"] if s.startswith("push")] == ["push:eps=4/255", "push:eps=8/255"]
-    other = run(tmp_path, attacks=[Push()], seed=3)
-    assert [s for s in other["attacks"] if s.startswith("push")] == ["push:eps=8/255"]
-    more = run(tmp_path, attacks=[Push()], data=Toy(number=8))
-    assert [s for s in more["attacks"] if s.startswith("push")] == ["push:eps=8/255"]  # the other lacks two images
+def test_the_summary_covers_what_the_newest_command_asked_for_and_older_rows_are_reused(tmp_path):
+    run(tmp_path, attacks=[Push(eps="16/255")])
+    later = run(tmp_path, attacks=[Push()])
+    assert list(later["attacks"]) == ["noise:eps=8/255", "push:eps=8/255"]
+    assert (later["worst_case"]["eps"], list(later["worst_case_by_eps"])) == ("8/255", ["8/255"])
+    net = Bad("count")
+    both = run(tmp_path, attacks=[Push(eps="16/255"), Push()], net=replace(model(net), spec=model().spec))
+    assert [s for s in both["attacks"] if s.startswith("push")] == ["push:eps=8/255", "push:eps=16/255"]
+    assert net.calls == 0
+
+
+def test_a_region_has_its_own_noise_and_its_own_worst_case(tmp_path):
+    summary = run(tmp_path, attacks=["pgd:steps=2", "pgd:steps=2,region=skin"], eps="4/255,8/255")
+    inside = {s: e for s, e in summary["attacks"].items() if e["region"] == "skin"}
+    assert {e["name"] for e in inside.values()} == {"noise", "pgd"}
+    assert len(inside) == 4
+    assert set(summary["worst_case_by_eps"]) == {"4/255", "8/255", "4/255 in skin", "8/255 in skin"}
+    assert (summary["worst_case"]["eps"], summary["worst_case"]["region"]) == ("8/255", None)
+    worst = summary["worst_case_by_eps"]["8/255 in skin"]
+    assert set(worst["attacks"]) == {s for s, e in inside.items() if e["eps"] == "8/255"}
+
+
+def test_where_every_attack_has_a_region_that_is_the_headline(tmp_path):
+    summary = run(tmp_path, attacks=["pgd:steps=2,region=skin"], eps="4/255,8/255")
+    assert {e["region"] for e in summary["attacks"].values()} == {"skin"}
+    assert (summary["worst_case"]["eps"], summary["worst_case"]["region"]) == ("8/255", "skin")
+    assert list(run(tmp_path / "all", region="skin")["worst_case_by_eps"]) == ["8/255 in skin"]
 
 
 def test_every_ball_has_its_noise(tmp_path):
@@ -243,6 +260,7 @@ def test_the_model_is_left_as_it_was(tmp_path):
         ({"batch_size": "huge"}, "neither auto nor"),
         ({"shard": "3/2"}, "shard"),
         ({"eps": " , "}, "--eps is empty"),
+        ({"region": "skin", "attacks": ["pgd:region=skin"]}, "own region and --region"),
         ({"region": "nowhere.png"}, "neither a file"),
         ({"class_map": {"road": "lane"}}, "lacks"),
         ({"resize": "8x8"}, "data reference"),

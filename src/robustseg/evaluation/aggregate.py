@@ -17,6 +17,7 @@ import numpy as np
 
 from robustseg.errors import UserError
 from robustseg.evaluation.bootstrap import intervals, resamples
+from robustseg.evaluation.cautions import no_better_than_noise
 from robustseg.evaluation.composed import Scored, by_eps, ensemble, order
 from robustseg.evaluation.goal_scores import goal_scores
 from robustseg.evaluation.store import Contents, Row, Run, read
@@ -36,7 +37,8 @@ DEFINITIONS = {
     "recall": "share of objects with at least half of their pixels right; areas below 32², below 96², above",
     "ci95": "95 % percentile bootstrap over images, paired over attacks; a composed attack's choice is kept",
     "worst_case": "per image the attack with the lowest aAcc; mIoU: the lower of a priced and a greedy joint choice",
-    "eps": "in units of [0,1] pixels; worst_case takes the largest of the L-infinity attacks, else of the other norm",
+    "eps": "in units of [0,1] pixels; worst_case takes the largest of the L-infinity attacks, else of the other norm; "
+    "attacks that may write in a region only are a group of their own and the headline where there is no other",
 }
 
 
@@ -66,7 +68,8 @@ def summary(contents: Contents, run: Run | None = None, *, rounds: int = 1000) -
     for spec, key in run.attacks.items():
         config = contents.keys[key]
         rows = contents.rows.get(key, {})
-        one = _scored(spec, config, images, rows, stats, len(classes))
+        where = run.info.get("regions", {}).get(spec, config.get("region"))
+        one = _scored(spec, config, where, images, rows, stats, len(classes))
         if len(one.tally):
             scored[spec] = one
         entries[spec] = _entry(one, config, [rows[i] for i in images if i in rows], tally, weights, classes)
@@ -77,6 +80,7 @@ def summary(contents: Contents, run: Run | None = None, *, rounds: int = 1000) -
     groups = by_eps(list(scored.values()))
     worst = {name: _worst(group, weights, classes) for name, group in groups.items()}
     largest = next(reversed(worst), None) if worst else None
+    entries = dict(sorted(entries.items(), key=lambda e: order(e[0], e[1]["eps"], e[1]["name"])))
     return _plain(
         {
             **{name: run.info.get(name) for name in ("model", "data", "task")},
@@ -85,12 +89,13 @@ def summary(contents: Contents, run: Run | None = None, *, rounds: int = 1000) -
             "seed": run.info.get("seed"),
             "classes": classes,
             "clean": clean,
-            "attacks": dict(sorted(entries.items(), key=lambda e: order(e[0], e[1]["eps"], e[1]["name"]))),
+            "attacks": entries,
             "worst_case": worst[largest] if largest else None,
             "worst_case_by_eps": worst,
             "curves": _curves(entries),
             "failed": clean["failed"] + sum(e["failed"] for s, e in entries.items() if s not in run.ensembles),
             "violations": sum(e["violations"] for s, e in entries.items() if s not in run.ensembles),
+            "cautions": [*run.info.get("warnings", ()), *no_better_than_noise(entries)],
             "definitions": DEFINITIONS,
         }
     )
@@ -112,6 +117,7 @@ def scores(tally: Tally, classes: Sequence[str]) -> dict[str, Any]:
 def _scored(
     spec: str,
     config: Mapping[str, Any],
+    region: str | None,
     images: Sequence[str],
     rows: Mapping[str, Row],
     clean: Mapping[str, Mapping[str, Any]],
@@ -126,7 +132,8 @@ def _scored(
         elif row is not None and row.status == "not-applicable":
             index.append(n)
             stats.append({**clean[image], "clean_right": clean[image]["right"], "flipped": 0})
-    return Scored(spec, config.get("eps"), config.get("norm"), np.array(index, dtype=int), stack(stats, classes))
+    at = np.array(index, dtype=int)
+    return Scored(spec, config.get("eps"), config.get("norm"), at, stack(stats, classes), region)
 
 
 def _scores_against(one: Scored, clean_tally: Tally, weights: Any, classes: Sequence[str]) -> dict[str, Any]:
@@ -166,6 +173,8 @@ def _entry(
         "name": one.spec.partition(":")[0],
         "eps": one.eps,
         "norm": one.norm,
+        "region": one.region,
+        "target": _target(config.get("options") or {}),
         "reference": config.get("reference"),
         **_scores_against(one, clean_tally, weights, classes),
         "budget": {"forwards": mean("budget_f", rows), "backwards": mean("budget_b", rows)},
@@ -179,6 +188,11 @@ def _entry(
         "not_applicable": number("not-applicable"),
         "errors": sorted({r.error for r in rows if r.error})[:5],
     }
+
+
+def _target(options: Mapping[str, str]) -> dict[str, str] | None:
+    """What a targeted attack aims at, defaults too; None for the others."""
+    return {name: options[name] for name in ("target", "class") if name in options} if "target" in options else None
 
 
 def _largest(rows: Sequence[Row], norm: str) -> float | None:
@@ -213,6 +227,8 @@ def _composed_entry(
         "name": spec.partition(":")[0],
         "eps": from_members[0]["eps"] if from_members else None,
         "norm": from_members[0]["norm"] if from_members else None,
+        "region": from_members[0]["region"] if from_members else None,
+        "target": None,
         "reference": from_members[0]["reference"] if from_members else None,
         **found,
         "budget": {n: sum(b[n] for b in budgets) if complete else None for n in ("forwards", "backwards")},
@@ -233,6 +249,7 @@ def _worst(group: Sequence[Scored], weights: Any, classes: Sequence[str]) -> dic
     return {
         "eps": group[0].eps,
         "norm": group[0].norm,
+        "region": group[0].region,
         **found,
         "aAcc": pixels["aAcc"],
         "ci95": {name: ci95[name] for name in ("aAcc", "mIoU")},

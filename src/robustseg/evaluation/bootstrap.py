@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 
 from robustseg.evaluation.tally import Tally, image_miou, mean_iou, nan_mean, ratio
 
-__all__ = ["interval", "intervals", "resamples"]
+__all__ = ["FEWEST", "interval", "intervals", "resamples"]
 
 Array = NDArray[np.float64]
+
+
+FEWEST = 5  # images: with fewer, a resample often lacks whole classes and the quantiles describe that lack
 
 
 def resamples(images: int, *, rounds: int = 1000, seed: int = 0) -> Array:
@@ -31,7 +34,12 @@ def interval(values: Array) -> list[float] | None:
 
 
 def intervals(tally: Tally, weights: Array) -> dict[str, list[float] | None]:
-    """Intervals of aAcc, mAcc, mIoU and NmIoU; ``weights (R,n)`` from :func:`resamples`, a column an image."""
+    """Intervals of aAcc, mAcc, mIoU and NmIoU; ``weights (R,n)`` from :func:`resamples`, a column an image.
+
+    All None for fewer than five images: a mean over the classes of a resample that has lost classes is another score.
+    """
+    if len(tally) < FEWEST:
+        return dict.fromkeys(("aAcc", "mAcc", "mIoU", "NmIoU"))
     inter, pred, target = weights @ tally.inter, weights @ tally.pred, weights @ tally.target
     each = image_miou(tally)
     there = ~np.isnan(each)

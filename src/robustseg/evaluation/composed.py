@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from robustseg.evaluation.tally import Tally
 from robustseg.evaluation.worst_case import lowest_accuracy, lowest_miou
 
-__all__ = ["Scored", "by_eps", "ensemble", "eps_value", "order"]
+__all__ = ["Scored", "ball", "by_eps", "ensemble", "eps_value", "order"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Scored:
     norm: str | None
     index: NDArray[np.int_]
     tally: Tally
+    region: str | None = None
 
 
 def eps_value(text: str | None) -> float:
@@ -41,19 +42,28 @@ def order(spec: str, eps: str | None, name: str) -> tuple[float, bool, str]:
 
 
 def by_eps(attacks: Sequence[Scored]) -> dict[str, list[Scored]]:
-    """Groups with equal norm and eps, growing eps, the L-infinity groups last.
+    """Groups of one threat model, that is of equal norm, eps and region: growing eps, the headline's group last.
 
-    Groups are named by their eps (``"8/255"``); those of another norm by both (``"l2 0.5"``); no eps:
-    ``"unbounded"``.
+    Groups are named by their eps (``"8/255"``); those of another norm by both (``"l2 0.5"``), those that may write in
+    a region only by that too (``"8/255 in clothing"``); no eps: ``"unbounded"``. Order: without eps, in a region, of
+    another norm than L-infinity, all others.
     """
-    groups: dict[tuple[bool, str, float], list[Scored]] = {}
+    groups: dict[tuple[bool, bool, bool, str, float, str], list[Scored]] = {}
     for one in attacks:
-        groups.setdefault((one.norm == "linf", one.norm or "", eps_value(one.eps)), []).append(one)
-    named = {}
-    for (linf, norm, _), group in sorted(groups.items(), key=lambda g: (g[0][2] >= 0, *g[0])):
-        eps = group[0].eps
-        named["unbounded" if eps is None else eps if linf else f"{norm} {eps}"] = group
-    return named
+        eps, linf = eps_value(one.eps), one.norm == "linf"
+        at = (eps >= 0, one.region is None, linf, one.norm or "", eps, one.region or "")
+        groups.setdefault(at, []).append(one)
+    return {ball(g[0].eps, g[0].norm, g[0].region): g for _, g in sorted(groups.items(), key=lambda g: g[0])}
+
+
+def ball(eps: str | None, norm: str | None, region: str | None) -> str:
+    """The name of a threat model.
+
+    >>> ball("8/255", "linf", None), ball("0.5", "l2", "class:car"), ball(None, None, None)
+    ('8/255', 'l2 0.5 in class:car', 'unbounded')
+    """
+    size = "unbounded" if eps is None else eps if norm == "linf" else f"{norm} {eps}"
+    return size if region is None else f"{size} in {region}"
 
 
 def ensemble(spec: str, parts: Sequence[Scored]) -> tuple[Scored, Scored]:
@@ -70,7 +80,10 @@ def ensemble(spec: str, parts: Sequence[Scored]) -> tuple[Scored, Scored]:
     choices = lowest_accuracy(stacked["right"]), lowest_miou(stacked["inter"], stacked["pred"], stacked["target"])
     images = np.arange(len(index))
     accuracy, miou = (
-        Scored(spec, parts[0].eps, parts[0].norm, index, Tally(*(stacked[n][choice, images] for n in stacked)))
+        Scored(
+            spec, parts[0].eps, parts[0].norm, index, Tally(*(stacked[n][choice, images] for n in stacked)),
+            parts[0].region,
+        )
         for choice in choices
-    )
+    )  # fmt: skip
     return accuracy, miou

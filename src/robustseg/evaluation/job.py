@@ -92,7 +92,7 @@ def definite(
 ) -> Job:
     """Resolve references, expand ensembles and radii, fit artefacts, compute keys. See :func:`robustseg.evaluate`."""
     tell = tick or (lambda *_: None)
-    wanted = _attacks(attacks, eps, baseline)  # the cheap mistakes come first
+    wanted = _attacks(attacks, eps, region, baseline)  # the cheap mistakes come first
     shard = parse_shard(shard) if isinstance(shard, str) else shard
     size = parse_size(resize) if isinstance(resize, str) else resize
     dataset = load_data(data, resize=size) if isinstance(data, str) else data
@@ -151,6 +151,7 @@ def definite(
         "resize": list(size) if size else None,
         "window": window,
         "region": region,
+        "regions": {p.spec: _where(p.attack, region) for p in planned.values()},
         "count": count,
         "class_map": dict(class_map) if isinstance(class_map, Mapping) else str(class_map) if class_map else None,
         "fit_data": fit_data if isinstance(fit_data, str) or fit_data is None else fit_data.ref,
@@ -168,8 +169,8 @@ def definite(
     )  # fmt: skip
 
 
-def _attacks(attacks: Any, eps: str | Sequence[str] | None, baseline: bool) -> list[Any]:
-    """Attack objects, one an eps, with the uniform-noise baseline for every norm and eps in front."""
+def _attacks(attacks: Any, eps: str | Sequence[str] | None, region: str | None, baseline: bool) -> list[Any]:
+    """Attack objects, one an eps, with the uniform-noise baseline for every norm, eps and region in front."""
     single = isinstance(attacks, str) or not isinstance(attacks, Iterable)
     texts = [t.strip() for t in eps.split(",") if t.strip()] if isinstance(eps, str) else list(eps or [])
     if eps is not None and not texts:
@@ -189,8 +190,18 @@ def _attacks(attacks: Any, eps: str | Sequence[str] | None, baseline: bool) -> l
         raise UserError("no attack was asked for; give one, e.g. --attack pgd:steps=20")
     if not baseline:
         return wanted
-    balls = {(a.norm, a.eps): None for a in wanted if a.eps is not None and a.norm in ("linf", "l2")}
-    noise = [catalog.attack("noise", eps=e, **({} if n == "linf" else {"norm": n})) for n, e in balls]
+    own = next((a for a in wanted if getattr(a, "region", None)), None)
+    if region is not None and own is not None:
+        raise UserError(f"attack {own.spec!r} has its own region and --region is given too; keep one of the two")
+    balls = {
+        (a.norm, a.eps, getattr(a, "region", None)): None
+        for a in wanted
+        if a.eps is not None and a.norm in ("linf", "l2")
+    }
+    noise = [
+        catalog.attack("noise", eps=e, **({} if n == "linf" else {"norm": n}), **({"region": r} if r else {}))
+        for n, e, r in balls
+    ]
     return noise + [a for a in wanted if a.spec not in {n.spec for n in noise}]
 
 
@@ -209,7 +220,7 @@ def _model(model: str | Model, device: str, window: int | None) -> tuple[Model, 
 
 def _plan(attack: Any, clean: Mapping[str, Any], seed: int, region: str | None, eight_bit: bool, early_stop: bool,
           data: Mapped) -> Planned:  # fmt: skip
-    where = getattr(attack, "region", None) or region
+    where = _where(attack, region)
     artefact = getattr(attack, "artefact", None)
     config = key.attack_config(
         clean,
@@ -228,6 +239,11 @@ def _plan(attack: Any, clean: Mapping[str, Any], seed: int, region: str | None, 
     )
     mask = masks.mask(where, data) if where else None
     return Planned(attack, attack.spec, key.run_key(config), config, mask)
+
+
+def _where(attack: Any, region: str | None) -> str | None:
+    """Where an attack may write: its own region, else that of the run."""
+    return getattr(attack, "region", None) or region
 
 
 def _options(attack: Any) -> dict[str, Any] | None:

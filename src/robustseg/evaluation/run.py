@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -93,7 +92,7 @@ def run_job(job: Job, store: Store, folder: Path, batch_size: int | str, keep: i
     keeper = Keeper(keep, job)
     with frozen(job.model.module), machine.repeatable(job.device):
         used = _loop(job, store, batch_size, keeper, tell)
-        final = replace(_with_earlier(asked, store), info={**job.info, "device": machine.describe(job.device), **used})
+        final = replace(asked, info={**job.info, "device": machine.describe(job.device), **used})
         store.add_run(final)
         if keep:
             keep_pictures(job, store, folder, keeper, tell)
@@ -150,27 +149,3 @@ def _complete(store: Store, key: str, ids: Sequence[str]) -> bool:
     """Every image has a row that will not change: a failure is tried again, with its whole batch."""
     found = store.statuses(key, ids)
     return len(found) == len(ids) and "failed" not in found.values()
-
-
-def _with_earlier(asked: Run, store: Store) -> Run:
-    """The request joined by the folder's earlier attacks under the same conditions that cover its images."""
-    contents = store.contents()
-    here = set(contents.rows[asked.clean]) & set(asked.images)
-    attacks, ensembles = dict(asked.attacks), dict(asked.ensembles)
-    alike = {_conditions(contents.keys[k]) for k in asked.attacks.values()}  # one, unless regions differ
-    for run in reversed(contents.runs):
-        for spec, key in run.attacks.items():
-            covered = here <= set(contents.rows.get(key, {}))
-            if spec not in attacks and covered and _conditions(contents.keys[key]) in alike:
-                attacks[spec] = key
-        ensembles |= {s: m for s, m in run.ensembles.items() if s not in ensembles and set(m) <= set(attacks)}
-    return replace(asked, attacks=attacks, ensembles=ensembles)
-
-
-def _conditions(config: Mapping[str, Any]) -> str:
-    """What two attacks must share to stand in one table."""
-    own = ("attack", "version", "eps", "norm", "reference", "artefact", "code", "options")
-    shared = {k: v for k, v in config.items() if k not in own}
-    if "region" in (config["options"] or {}):  # the attack's own region, shown in its spec
-        shared["region"] = None
-    return json.dumps(shared, sort_keys=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from robustseg.report.load import Entry, Run, interval, number, numbers
-from robustseg.report.specs import eps_value, labels
+from robustseg.report.specs import labels
 from robustseg.report.svg import Point, Series, line_chart, strip_chart
 from robustseg.report.text import percent, span, thousands
 from robustseg.report.traces import curves as trace_curves
@@ -74,11 +74,11 @@ def eps_ticks(texts: Mapping[float, str]) -> tuple[list[tuple[float, str]], str]
 
 
 def curve_figures(run: Run, metric: str) -> list[Figure]:
-    """Score over ε for each norm that was used, from the clean score at ε = 0; the worst case over attacks on top."""
+    """Score over ε for each norm and region in use, from the clean score at ε = 0; the worst case on top."""
     clean, figures, style = run.summary["clean"], [], styles(run.entries)
     balls = [e for e in run.entries if e.spec.eps]
-    for norm in dict.fromkeys(e.spec.norm for e in balls):
-        group = [e for e in balls if e.spec.norm == norm]
+    for norm, region in dict.fromkeys((e.spec.norm, e.spec.region) for e in balls):
+        group = [e for e in balls if (e.spec.norm, e.spec.region) == (norm, region)]
         texts = {e.spec.eps: e.spec.eps_text for e in group}
         start = point(0.0, clean, metric, "clean")
         drawn = []
@@ -91,19 +91,19 @@ def curve_figures(run: Run, metric: str) -> list[Figure]:
                 points = [p for p in [start, *made] if p]
                 drawn.append(Series(style[family].label, points, style[family].style, style[family].kind))
         worst = run.summary.get("worst_case_by_eps") or {}
-        if len(list(dict.fromkeys(e.spec.norm for e in balls))) == 1 and isinstance(worst, Mapping):
-            made = [
-                point(eps_value(t) or 0.0, w, metric, f"worst case, ε = {t}")
-                for t, w in sorted(worst.items(), key=lambda item: eps_value(item[0]) or 0.0)
-                if isinstance(w, Mapping) and eps_value(t) in texts
-            ]
-            if any(made):
-                drawn.append(Series("worst case", [p for p in [start, *made] if p], 0, "worst"))
+        named = {e.spec.ball: e.spec.eps or 0.0 for e in group}
+        made = [
+            point(value, worst[ball], metric, f"worst case, ε = {ball}")
+            for ball, value in sorted(named.items(), key=lambda item: item[1])
+            if isinstance(worst.get(ball), Mapping)
+        ]
+        if any(made):
+            drawn.append(Series("worst case", [p for p in [start, *made] if p], 0, "worst"))
         if not drawn:
             continue
         ticks, axis = eps_ticks({k: v for k, v in texts.items() if k and v})
         label = NORMS.get(norm, norm)
-        title = f"{metric} as the {label} ball grows"
+        title = f"{metric} as the {label} ball grows" + (f" in {region}" if region else "")
         note = "Bands and hover: 95 % bootstrap over images."
         if len(ticks) < 3:
             note += " Only one ε was measured: the lines join two points and say nothing about what lies between."

@@ -12,7 +12,7 @@ from robustseg.report.load import Run, interval, load, number, numbers
 from robustseg.report.page import environment, short_names, write
 from robustseg.report.paired import difference
 from robustseg.report.pictures import gallery
-from robustseg.report.specs import eps_value, labels, parse
+from robustseg.report.specs import ball_order, eps_value, labels, parse
 from robustseg.report.svg import Point, Series, line_chart, strip_chart
 from robustseg.report.text import percent
 from robustseg.report.words import worst_ci
@@ -99,7 +99,7 @@ def warnings(runs: Sequence[Run], names: Sequence[str] | None = None) -> list[st
         if any(c != common for c in contents) and len({len(c) for c in contents}) == 1:
             found.append(f"Different images. {len(common)} of {len(contents[0])} are the same in all runs.")
     check("seed", lambda r: r.summary.get("seed"))
-    check("set of ε", lambda r: sorted({e.spec.ball for e in r.entries}, key=lambda t: eps_value(t) or 0.0))
+    check("set of ε", lambda r: sorted({e.spec.ball for e in r.entries}, key=ball_order))
     check("attacks", lambda r: sorted({e.spec.family for e in r.entries}))
     found += attack_warnings(runs, names)
     check(
@@ -168,7 +168,7 @@ def table(runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
             "kind": "noise" if noise else "" if spec else "clean",
         }
     balls = dict.fromkeys(b for r in runs for b in r.summary.get("worst_case_by_eps") or {})
-    for ball in sorted(balls, key=lambda b: eps_value(b) or 0.0):
+    for ball in sorted(balls, key=ball_order):
         cells = [(r.summary.get("worst_case_by_eps") or {}).get(ball) for r in runs]
         yield {"name": f"worst case, ε = {ball}", "cells": cells, "gaps": [None] * (len(runs) - 1), "kind": "worst"}
 
@@ -177,8 +177,13 @@ def figures(runs: Sequence[Run], names: Sequence[str]) -> list[Figure]:
     """mIoU over ε: the worst case first, then every family that all runs share, one line a run."""
     made = []
     by_eps = [r.summary.get("worst_case_by_eps") or {} for r in runs]
-    if all(by_eps):
-        made.append(overlay("Worst case", runs, names, by_eps))
+    balls = sorted(dict.fromkeys(b for worst in by_eps for b in worst), key=ball_order)
+    for kind in dict.fromkeys(ball_order(b)[1:3] for b in balls):  # region and norm
+        lines = [{w["eps"]: w for b, w in worst.items() if ball_order(b)[1:3] == kind and w["eps"]} for worst in by_eps]
+        if all(lines):
+            region, norm = kind
+            title = "Worst case" + (f", {norm}" if norm else "") + (f" in {region}" if region else "")
+            made.append(overlay(title, runs, names, lines))
     families = list(dict.fromkeys(e.spec.family for e in runs[0].entries if e.spec.eps))
     called = labels(families)
     for family in families:

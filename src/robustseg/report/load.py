@@ -123,6 +123,8 @@ def entries(summary: Mapping[str, Any]) -> list[Entry]:
             spec = replace(spec, eps_text=eps, eps=eps_value(eps))
         if isinstance(norm := raw.get("norm"), str):
             spec = replace(spec, norm=norm)
+        if isinstance(region := raw.get("region"), str):
+            spec = replace(spec, region=region)
         found.append(Entry(spec, raw))
     return found
 

@@ -126,14 +126,14 @@ class Group:
 
 
 def groups(run: Run) -> Iterator[Group]:
-    """Blocks of the attack table: one norm after the other, largest ε first, attacks without a ball at the end."""
+    """Blocks of the attack table: everywhere, then each region; norm by norm, largest ε first; without a ball last."""
     by_eps = run.summary.get("worst_case_by_eps") or {}
     norms = list(dict.fromkeys(e.spec.norm for e in run.entries))
     balls = {e.spec.ball: e.spec for e in run.entries}
 
-    def place(ball: str) -> tuple[bool, int, float]:
+    def place(ball: str) -> tuple[bool, str, int, float]:
         spec = balls[ball]
-        return (spec.eps is None, norms.index(spec.norm), -(spec.eps or 0.0))
+        return (spec.eps is None, spec.region or "", norms.index(spec.norm), -(spec.eps or 0.0))
 
     def order(e: Entry) -> tuple[bool, float]:
         value = e.get("mIoU")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-__all__ = ["Spec", "eps_value", "labels", "parse"]
+from robustseg.evaluation.composed import ball
+
+__all__ = ["Spec", "ball_order", "eps_value", "labels", "parse"]
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,7 @@ class Spec:
     eps_text: str | None
     eps: float | None
     norm: str
+    region: str | None = None
 
     @property
     def noise(self) -> bool:
@@ -26,10 +29,8 @@ class Spec:
 
     @property
     def ball(self) -> str:
-        """The ball as people write it and as ``worst_case_by_eps`` names it: ``8/255``, ``l2 0.5``, ``unbounded``."""
-        if self.eps_text is None:
-            return "unbounded"
-        return self.eps_text if self.norm == "linf" else f"{self.norm} {self.eps_text}"
+        """The threat model as ``worst_case_by_eps`` names it: ``8/255``, ``l2 0.5``, ``8/255 in skin``."""
+        return ball(self.eps_text, self.norm, self.region)
 
 
 def eps_value(text: str | None) -> float | None:
@@ -42,6 +43,17 @@ def eps_value(text: str | None) -> float | None:
         return None if text is None else float(Fraction(text.strip()))
     except (ValueError, ZeroDivisionError):
         return None
+
+
+def ball_order(name: str) -> tuple[bool, str, str, float]:
+    """Sorts names of threat models: everywhere before in a region, L∞ first, growing ε.
+
+    >>> sorted(["8/255 in skin", "l2 0.5", "8/255", "16/255", "unbounded"], key=ball_order)
+    ['unbounded', '8/255', '16/255', 'l2 0.5', '8/255 in skin']
+    """
+    size, _, region = name.partition(" in ")
+    norm, _, eps = size.rpartition(" ")
+    return bool(region), region, norm, eps_value(eps) or 0.0
 
 
 def parse(text: str) -> Spec:
@@ -57,7 +69,8 @@ def parse(text: str) -> Spec:
     others = ",".join(o for o in options if not o.startswith("eps="))
     eps_text = values.get("eps")
     norm = values.get("norm") or ("l2" if "l2" in name.replace("_", "-").split("-") else "linf")
-    return Spec(text, name, f"{name}:{others}" if others else name, eps_text, eps_value(eps_text), norm.lower())
+    family = f"{name}:{others}" if others else name
+    return Spec(text, name, family, eps_text, eps_value(eps_text), norm.lower(), values.get("region"))
 
 
 def labels(families: list[str]) -> dict[str, str]:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from robustseg.report.load import Entry, entries, interval
-from robustseg.report.specs import eps_value
-from robustseg.report.text import percent, seconds, span, thousands
+from robustseg.report.specs import ball_order
+from robustseg.report.text import NONE, percent, seconds, span, thousands
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,7 +21,7 @@ EXPENDABLE = ("NmIoU", "s/img", "gradients", "95 %", "ASR", "problems", "aAcc")
 def lines(summary: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
     """``(kind, cells)``: clean, attacks by growing ε with the strongest last, the worst case of each ε."""
     clean = summary["clean"]
-    made = [("clean", score_cells("clean", "", clean, span(interval(clean, "mIoU"))))]
+    made = [("clean", score_cells("clean", "", clean, span(interval(clean, "mIoU")) or NONE))]
 
     def order(e: Entry) -> tuple[float, bool, float]:
         value = e.get("mIoU")
@@ -33,7 +33,7 @@ def lines(summary: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
 
     for e in sorted(entries(summary), key=order):
         na = f"{e.count('not_applicable')} n/a" if e.count("not_applicable") else ""
-        head = score_cells(label(e), e.spec.ball if e.spec.eps_text else "", e.raw, span(e.ci("mIoU")))
+        head = score_cells(label(e), e.spec.ball if e.spec.eps_text else "", e.raw, span(e.ci("mIoU")) or NONE)
         tail = (
             thousands(e.get("backwards")),
             seconds(e.get("seconds_per_image")),
@@ -41,8 +41,8 @@ def lines(summary: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
         )
         made.append(("noise" if e.spec.noise else "attack", (*head[:7], *tail)))
     worst = summary.get("worst_case_by_eps") or {}
-    for ball, found in sorted(worst.items(), key=lambda w: eps_value(w[0]) or 0.0):
-        made.append(("worst", score_cells("worst case", ball, found, span(interval(found, "mIoU")))))
+    for ball, found in sorted(worst.items(), key=lambda w: ball_order(w[0])):
+        made.append(("worst", score_cells("worst case", ball, found, span(interval(found, "mIoU")) or NONE)))
     return made
 
 

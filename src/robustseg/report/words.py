@@ -7,6 +7,8 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
+from robustseg.evaluation.cautions import no_better_than_noise
+from robustseg.evaluation.composed import ball
 from robustseg.report.load import Entry, Run, interval, number
 from robustseg.report.text import count, percent, span
 
@@ -19,9 +21,9 @@ def strongest(entries: Sequence[Entry]) -> Entry | None:
     return min(scored, key=lambda e: e.get("mIoU") or 0.0, default=None)
 
 
-def baseline(entries: Sequence[Entry], ball: str) -> Entry | None:
+def baseline(entries: Sequence[Entry], where: str) -> Entry | None:
     """The noise of the same ball."""
-    return next((e for e in entries if e.spec.noise and e.spec.ball == ball and e.get("mIoU") is not None), None)
+    return next((e for e in entries if e.spec.noise and e.spec.ball == where and e.get("mIoU") is not None), None)
 
 
 def worst_ci(run: Run, metric: str) -> tuple[float, float] | None:
@@ -38,7 +40,7 @@ def headline(run: Run) -> str:
     start = f"Left alone, the model reaches {percent(clean)} % mIoU on {count(int(s.get('images') or 0), 'image')}"
     if attack is None:
         return tidy(start + "; no attack has a score.")
-    size = f" at ε = {attack.spec.eps_text}" if attack.spec.eps_text else ""
+    size = f" at ε = {attack.spec.ball}" if attack.spec.eps_text else ""
     pair = attack.ci("mIoU")
     sure = f" (95 % interval {span(pair)} %)" if pair else ""
     text = f"{start}; the strongest attack, {attack.spec.name}{size}, leaves {percent(attack.get('mIoU'))} %{sure}"
@@ -46,8 +48,8 @@ def headline(run: Run) -> str:
     if low is not None:
         pair = worst_ci(run, "mIoU")
         sure = f" ({span(pair)} %)" if pair else ""
-        ball = worst.get("eps")
-        where = f" at ε = {ball}" if ball and ball != attack.spec.eps_text else ""
+        name = ball(worst.get("eps"), worst.get("norm") or "linf", worst.get("region"))
+        where = f" at ε = {name}" if worst.get("eps") and name != attack.spec.ball else ""
         text += f", and the worst of all attacks for each image{where} {percent(low)} %{sure}"
     noise = baseline(run.entries, attack.spec.ball)
     if noise is not None:
@@ -74,7 +76,7 @@ def cautions(run: Run) -> list[str]:
             f"{count(bad, 'result')} failed or broke the rules of an attack and entered no score: see the list below."
         )
     attacks = [e for e in entries if not e.spec.noise]
-    found += weak(attacks, [e for e in entries if e.spec.noise]) + rising(attacks)
+    found += no_better_than_noise({e.spec.text: e.raw for e in entries}) + rising(attacks)
     if attacks and all((e.get("backwards") or 2) <= 1 for e in attacks):
         found.append("Only single-step attacks were run; they miss what a few more steps find.")
     configs = [c for c in run.configs.values() if c.get("kind") == "attack"]
@@ -89,26 +91,6 @@ def cautions(run: Run) -> list[str]:
         "A stronger or adaptive attack may go lower."
     )
     return found
-
-
-def weak(attacks: Sequence[Entry], noises: Sequence[Entry]) -> list[str]:
-    """Attacks that do no more than noise of the same size."""
-    quiet = {n.spec.eps: n for n in noises}
-    idle = []
-    for e in attacks:
-        noise, score = quiet.get(e.spec.eps), e.get("mIoU")
-        if noise is None or score is None or e.table("extra"):
-            continue
-        pair = noise.ci("mIoU")
-        low = pair[0] if pair else noise.get("mIoU")
-        if low is not None and score >= low:
-            idle.append(e.spec.text)
-    if not idle:
-        return []
-    return [
-        f"{', '.join(idle)}: no worse than random noise of the same size. Check that gradients reach the input "
-        "(`robustseg doctor`)."
-    ]
 
 
 def rising(attacks: Sequence[Entry]) -> list[str]:

@@ -1,0 +1,49 @@
+"""What the table itself gives cause to doubt, in words. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from robustseg.evaluation.composed import ball
+
+__all__ = ["no_better_than_noise"]
+
+
+def no_better_than_noise(attacks: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """One sentence naming the untargeted attacks that do no more than noise of their own norm, eps and region.
+
+    ``attacks``: those of a summary. "No more": not below the lower end of the noise's interval, where it has one.
+
+    >>> noise = {"name": "noise", "eps": "8/255", "norm": "linf", "mIoU": 0.6}
+    >>> pgd = {"name": "pgd", "eps": "8/255", "norm": "linf", "mIoU": 0.61}
+    >>> no_better_than_noise({"noise:eps=8/255": noise, "pgd:eps=8/255": pgd})[0].partition(":")[0]
+    'pgd'
+    """
+    quiet = {_ball(spec, e): e for spec, e in attacks.items() if _name(spec, e) == "noise"}
+    idle = []
+    for spec, entry in attacks.items():
+        noise, score = quiet.get(_ball(spec, entry)), entry.get("mIoU")
+        if noise is None or score is None or entry.get("extra") or entry.get("target") or _name(spec, entry) == "noise":
+            continue
+        interval: Sequence[float] | None = (noise.get("ci95") or {}).get("mIoU")
+        low = interval[0] if interval else noise.get("mIoU")
+        if low is not None and score >= low:
+            idle.append(spec)
+    if not idle:
+        return []
+    names = ", ".join(idle)
+    return [
+        f"{names}: no worse than random noise of the same size. Check that gradients reach the input "
+        "(`robustseg doctor`)."
+    ]
+
+
+def _name(spec: str, entry: Mapping[str, Any]) -> str:
+    return entry.get("name") or spec.partition(":")[0]
+
+
+def _ball(spec: str, entry: Mapping[str, Any]) -> str:
+    options = dict(o.split("=", 1) for o in spec.partition(":")[2].split(",") if "=" in o)
+    return ball(entry.get("eps") or options.get("eps"), entry.get("norm") or options.get("norm") or "linf",
+                entry.get("region") or options.get("region"))  # fmt: skip
