@@ -95,6 +95,20 @@ def test_starting_needs_no_torch():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("module", ["robustseg", "robustseg.cli"])
+def test_the_module_is_the_command(module):
+    done = subprocess.run([sys.executable, "-m", module, "list", "data"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, "street:val" in done.stdout) == (0, True)
+
+
+def test_several_attacks_on_a_picture(call, folder):
+    picture = folder / "data" / "images" / "im0.png"
+    attacks = ("--attack", "fgsm:eps=4/255", "--attack", "pgd:eps=4/255,steps=2")
+    code, out, _ = call("attack", picture, "--model", f"py:{folder / 'net.py'}:build", *attacks, "--out", folder / "a")
+    assert (code, len(out.splitlines())) == (0, 2)
+    assert len(list((folder / "a").glob("*/im0/adversarial.npz"))) == 2
+
+
 def test_json_is_all_there_is_on_stdout_and_equals_the_file(call, folder):
     code, out, err = call(*evaluate(folder, "--attack", "pgd:steps=2", "--eps", "2/255,8/255", "--json"))
     assert code == 0, err

@@ -12,9 +12,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from robustseg.errors import UserError
 from robustseg.ops.memory import keep_freed
-from robustseg.terminal import bar, emit, guarded
+from robustseg.terminal import bar, emit, guarded, listed, scored
 
 __all__ = ["app", "main"]
 
@@ -28,7 +27,7 @@ ModelRef = Annotated[str, typer.Option("--model", help="zoo:NAME, hf:PATH, smp:P
 DataRef = Annotated[str, typer.Option("--data", help="street:val, camvid:PATH:test, folder:PATH …; see `list data`")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
-Seed = Annotated[int, typer.Option(help="Seed of all random draws.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of all random draws.")]
 Window = Annotated[int | None, typer.Option(help="Side of a sliding window for large images, in pixels.")]
 
 
@@ -78,7 +77,7 @@ def evaluate(
         from robustseg.evaluation.run import evaluate as go
 
         summary = go(
-            model, data, list(attack), out=out, eps=eps, limit=limit, seed=seed, batch_size=_batch(batch_size),
+            model, data, list(attack), out=out, eps=eps, limit=limit, seed=seed, batch_size=batch_size,
             device=device, resize=resize, fit_data=fit_data, region=region, count=count, class_map=class_map,
             eight_bit=eight_bit, shard=shard, keep=keep, early_stop=early_stop, window=window, progress=progress,
             dry_run=dry_run, command=["robustseg", *sys.argv[1:]],
@@ -88,7 +87,7 @@ def evaluate(
 
         emit(summary) if json else print(describe(summary))
         return 0
-    return _summary(summary, out, json)
+    return scored(summary, out, json)
 
 
 @app.command()
@@ -103,7 +102,7 @@ def merge(
     """
     from robustseg.evaluation.merge import merge as go
 
-    return _summary(go(folders, out=out), out, json)
+    return scored(go(folders, out=out), out, json)
 
 
 @app.command()
@@ -172,7 +171,7 @@ def replay(
 def attack(
     images: Annotated[list[Path], typer.Argument(help="Picture files.")],
     model: ModelRef,
-    attack: Annotated[str, typer.Option(help="NAME[:key=value,…].")],
+    attack: Annotated[list[str], typer.Option(help="NAME[:key=value,…]; several times: a folder for each attack.")],
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     seed: Seed = 0,
     device: Device = "auto",
@@ -193,7 +192,7 @@ def attack(
         emit(found)
     else:
         for one in found:
-            print(f"{one['image']}: {one['changed']:.1%} of pixels changed class -> {one['folder']}")
+            print(f"{one['image']}, {one['attack']}: {one['changed']:.1%} of pixels changed class -> {one['folder']}")
 
 
 @app.command("list")
@@ -205,7 +204,7 @@ def list_(
 
     Example: `robustseg list attacks`
     """
-    rows = _listed(what)
+    rows = listed(what)
     if json:
         emit(rows)
         return
@@ -301,49 +300,11 @@ def render(
     print(made)
 
 
-# ------------------------------------------------------------------------------------------------ helpers
-
-
-def _batch(text: str) -> int | str:
-    if text == "auto" or (text.isdigit() and int(text) > 0):
-        return text if text == "auto" else int(text)
-    raise UserError(f"--batch-size {text} is neither auto nor a number from 1 on")
-
-
-def _summary(summary: dict[str, Any], out: Path, json: bool) -> int:
-    bad = summary["failed"] + summary["violations"]
-    if json:
-        emit(summary)
-    else:
-        from rich.console import Console
-
-        from robustseg.report.table import table
-
-        Console().print(table(summary))
-        print(f"{out / 'summary.json'}; a page of it: robustseg report {out}")
-    if bad:
-        print(f"warning: {bad} rows failed or broke the rules; see the table and {out}", file=sys.stderr)
-    return 1 if bad else 0
-
-
-def _listed(what: str) -> list[dict[str, Any]]:
-    if what == "data":
-        from robustseg.data.refs import list_refs
-
-        return list_refs()
-    if what == "models":
-        from robustseg.models.zoo import list as models
-
-        return models() or [{"name": "none", "summary": "no bundled model is installed"}]
-    if what == "attacks":
-        from robustseg.catalog.entries import ENTRIES
-
-        names = ("name", "summary", "source", "targeted", "members", "errata")
-        return [{**{n: getattr(e, n) for n in names}, "defaults": e.params({}, False)} for e in ENTRIES.values()]
-    raise UserError(f"cannot list {what!r}; choose attacks, models or data")
-
-
 def main() -> NoReturn:
     """The entry point of the ``robustseg`` command."""
     keep_freed()
     guarded(app, sys.argv[1:], (typer.Abort,))
+
+
+if __name__ == "__main__":
+    main()

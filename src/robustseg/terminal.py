@@ -6,11 +6,12 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 from robustseg.errors import UserError
 
-__all__ = ["bar", "emit", "guarded"]
+__all__ = ["bar", "emit", "guarded", "listed", "scored"]
 
 INTERRUPTED = 130
 CONTINUE = "interrupted; what is in the store stays: run the same command again to continue"
@@ -36,6 +37,41 @@ def bar(text: str, unit: str = "") -> Iterator[Callable[[float, float, str], Non
             shown.update(task, completed=done, total=total or None, description=text)
 
         yield progress
+
+
+def scored(summary: dict[str, Any], out: Path, json: bool) -> int:
+    """Print a summary as a table or as JSON; the exit code."""
+    bad = summary["failed"] + summary["violations"]
+    if json:
+        emit(summary)
+    else:
+        from rich.console import Console
+
+        from robustseg.report.table import table
+
+        Console().print(table(summary))
+        print(f"{out / 'summary.json'}; a page of it: robustseg report {out}")
+    if bad:
+        print(f"warning: {bad} rows failed or broke the rules; see the table and {out}", file=sys.stderr)
+    return 1 if bad else 0
+
+
+def listed(what: str) -> list[dict[str, Any]]:
+    """What ``robustseg list`` shows."""
+    if what == "data":
+        from robustseg.data.refs import list_refs
+
+        return list_refs()
+    if what == "models":
+        from robustseg.models.zoo import list as models
+
+        return models() or [{"name": "none", "summary": "no bundled model is installed"}]
+    if what == "attacks":
+        from robustseg.catalog.entries import ENTRIES
+
+        names = ("name", "summary", "source", "targeted", "members", "errata")
+        return [{**{n: getattr(e, n) for n in names}, "defaults": e.params({}, False)} for e in ENTRIES.values()]
+    raise UserError(f"cannot list {what!r}; choose attacks, models or data")
 
 
 def guarded(app: Callable[..., Any], argv: Sequence[str], aborts: tuple[type[BaseException], ...]) -> NoReturn:

@@ -257,6 +257,13 @@ def test_the_model_is_left_as_it_was(tmp_path):
         ({"attacks": ["pgdd"]}, "unknown attack"),
         ({"limit": 0}, "--limit 0"),
         ({"batch_size": 0}, "batch size 0"),
+        ({"batch_size": "-2"}, "batch size -2"),
+        ({"batch_size": 2.5}, "batch size=2.5"),
+        ({"seed": -1}, "seed=-1 is negative"),
+        ({"seed": "0"}, "seed='0' is not a whole"),
+        ({"eps": {"a": 1}}, "is no radius"),
+        ({"eps": [None]}, "is no radius"),
+        ({"eps": float("nan")}, "is no radius"),
         ({"batch_size": "huge"}, "neither auto nor"),
         ({"shard": "3/2"}, "shard"),
         ({"eps": " , "}, "--eps is empty"),
@@ -272,6 +279,14 @@ def test_mistakes_are_one_line_and_leave_no_rows(tmp_path, options, words):
         run(tmp_path / "run", **options)
     assert "\n" not in str(problem.value)
     assert not (tmp_path / "run" / "store.sqlite").exists()
+
+
+@pytest.mark.parametrize(
+    "eps", [8 / 255, [8 / 255], ["8/255"], "8/255", torch.tensor(8 / 255, dtype=torch.float64).item()]
+)
+def test_a_radius_may_be_a_number_or_a_text(tmp_path, eps):
+    summary = run(tmp_path, attacks=["fgsm"], eps=eps, limit=2, batch_size="2")
+    assert list(summary["attacks"]) == ["noise:eps=8/255", "fgsm:eps=8/255"]
 
 
 def test_a_bare_module_is_refused(tmp_path):

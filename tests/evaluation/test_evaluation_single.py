@@ -62,3 +62,20 @@ def test_a_picture_that_is_none_and_a_model_of_nan(tmp_path, picture):
         attack_images([tmp_path / "no.png"], model(), "fgsm", out=tmp_path / "out")
     with pytest.raises(UserError, match="not finite"):
         attack_images([picture], model(Bad("nan")), "fgsm", out=tmp_path / "out")
+
+
+def test_every_attack_has_a_folder(tmp_path, picture):
+    specs = ["pgd:eps=8/255,steps=2", "fgsm:eps=16/255", "pgd:eps=8/255,steps=2"]
+    found = attack_images([picture], model(), specs, out=tmp_path / "out")
+    assert [f["attack"].partition(":")[0] for f in found] == ["pgd", "fgsm"]
+    folders = {f["folder"] for f in found}
+    assert len(folders) == 2
+    for one in found:
+        with np.load(f"{one['folder']}/adversarial.npz") as stored:
+            size = float(np.abs(stored["image"] - Toy()[0].image.numpy()).max())
+        assert size == pytest.approx(one["linf"], abs=1e-6)
+
+
+def test_a_negative_seed_is_one_line(tmp_path, picture):
+    with pytest.raises(UserError, match="seed -1 is negative"):
+        attack_images([picture], model(), "fgsm", out=tmp_path / "out", seed=-1)

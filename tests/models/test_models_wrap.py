@@ -157,7 +157,7 @@ def test_four_channels(images):
         (lambda s: s.argmax(1), "argmaxed-output"),
         (lambda s: s.argmax(1, keepdim=True).repeat(1, 2, 1, 1), "argmaxed-output"),
         (lambda s: s.detach(), "gradient-missing"),
-        (lambda s: s.flatten(2), "argmaxed-output"),
+        (lambda s: s.flatten(2), "class-count-mismatch"),
         (lambda s: s[:1], "wrong-size"),
         (lambda s: s[..., :20], "wrong-size"),
         (lambda s: s.repeat(1, 2, 1, 1), "class-count-mismatch"),
@@ -233,3 +233,34 @@ def test_importing_models_imports_no_model_library():
         "sys.exit(str(heavy) if heavy else 0)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_binary_model_may_leave_out_the_axis_of_classes(images):
+    class Flat(OneByOne):
+        def forward(self, x):
+            return super().forward(x)[:, 0]
+
+    net = Flat([[1.0, -2.0, 0.5]])
+    model = rs.wrap(net, classes=AB, activation="sigmoid")
+    z = net(images)
+    assert torch.equal(model(images).scores, torch.stack([torch.zeros_like(z), z], 1))
+    with pytest.raises(rs.UserError, match=r"unsqueeze\(1\)") as caught:
+        rs.wrap(net, classes=AB)(images)
+    assert caught.value.finding == "class-count-mismatch"
+    assert "label map" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("1 / 0", r"net\.py raised ZeroDivisionError: division by zero"),
+        ("import sys; sys.exit(4)", r"net\.py raised SystemExit: 4"),
+        ("def build(): raise KeyError('weights')", r"build raised KeyError: 'weights'"),
+        ("def build(size): pass", r"build raised TypeError: .*size"),
+    ],
+)
+def test_a_mistake_in_the_file_of_the_user_is_theirs_and_named(tmp_path, code, words):
+    (tmp_path / "net.py").write_text(code)
+    with pytest.raises(rs.UserError, match=words) as caught:
+        rs.load_model(f"py:{tmp_path / 'net.py'}:build")
+    assert "\n" not in str(caught.value)

@@ -16,7 +16,7 @@ from robustseg.catalog.spec import parse
 from robustseg.data import load_data
 from robustseg.data.resize import parse_size
 from robustseg.errors import UserError
-from robustseg.evaluation import fitting, key, masks
+from robustseg.evaluation import asked, fitting, key, masks
 from robustseg.evaluation.batches import Shard, parse_shard
 from robustseg.evaluation.device import choose
 from robustseg.evaluation.matching import Item, Mapped, class_map_digest, index
@@ -74,7 +74,7 @@ def definite(
     attacks: Any,
     *,
     out: str | Path,
-    eps: str | Sequence[str] | None = None,
+    eps: str | float | Sequence[str | float] | None = None,
     limit: int | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -92,6 +92,10 @@ def definite(
 ) -> Job:
     """Resolve references, expand ensembles and radii, fit artefacts, compute keys. See :func:`robustseg.evaluate`."""
     tell = tick or (lambda *_: None)
+    seed = asked.whole(seed, "seed")
+    limit = None if limit is None else asked.whole(limit, "limit")
+    if seed < 0:
+        raise UserError(f"seed={seed} is negative; use a whole number from 0 on")
     wanted = _attacks(attacks, eps, region, baseline)  # the cheap mistakes come first
     shard = parse_shard(shard) if isinstance(shard, str) else shard
     size = parse_size(resize) if isinstance(resize, str) else resize
@@ -169,12 +173,10 @@ def definite(
     )  # fmt: skip
 
 
-def _attacks(attacks: Any, eps: str | Sequence[str] | None, region: str | None, baseline: bool) -> list[Any]:
+def _attacks(attacks: Any, eps: Any, region: str | None, baseline: bool) -> list[Any]:
     """Attack objects, one an eps, with the uniform-noise baseline for every norm, eps and region in front."""
     single = isinstance(attacks, str) or not isinstance(attacks, Iterable)
-    texts = [t.strip() for t in eps.split(",") if t.strip()] if isinstance(eps, str) else list(eps or [])
-    if eps is not None and not texts:
-        raise UserError("--eps is empty; write e.g. --eps 2/255,4/255,8/255")
+    texts = asked.radii(eps)
     wanted: list[Any] = []
     for given in cast("list[Any]", [attacks] if single else list(attacks)):
         is_spec = isinstance(given, str) or (callable(given) and not hasattr(given, "spec"))

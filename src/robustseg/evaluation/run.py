@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from robustseg.errors import UserError
+from robustseg.evaluation import asked
 from robustseg.evaluation import device as machine
 from robustseg.evaluation.aggregate import load_summary
 from robustseg.evaluation.attacking import TooLarge, attack_rows, clean_rows, load
@@ -30,7 +30,7 @@ def evaluate(
     attacks: Any,
     *,
     out: str | Path,
-    eps: str | Sequence[str] | None = None,
+    eps: str | float | Sequence[str | float] | None = None,
     limit: int | None = None,
     seed: int = 0,
     batch_size: int | str = "auto",
@@ -52,19 +52,17 @@ def evaluate(
     """Attack a model on a data set and score what is left of it; the dictionary is that of ``out/summary.json``.
 
     ``model``, ``data``: references or objects; ``attacks``: specs, attack objects or objective functions, one or many;
-    ``eps``: radii for attacks that name none, ``"2/255,8/255"`` or a list. A uniform-noise baseline joins at every
-    radius. The same call on the same ``out`` continues where it stopped; another configuration is another key in the
-    store. ``batch_size="auto"`` halves itself when memory runs out; ``keep`` stores the pictures of the worst images.
+    ``eps``: radii for attacks that name none: ``"2/255,8/255"``, a number, or a list of either. A uniform-noise
+    baseline joins at every radius. The same call on the same ``out`` continues where it stopped; another configuration
+    is another key in the store. ``batch_size="auto"`` halves itself when memory runs out; ``keep`` stores the pictures
+    of the worst images.
     Raises UserError for what the user can put right; an attack that fails becomes rows with a status, never a number.
 
     Example::
 
         rs.evaluate("zoo:street-unet", "street:val", ["pgd", "segpgd"], eps="2/255,8/255", out="runs/first")
     """
-    if isinstance(batch_size, str) and batch_size != "auto":
-        raise UserError(f"batch size {batch_size!r} is neither auto nor a number")
-    if isinstance(batch_size, int) and batch_size < 1:
-        raise UserError(f"batch size {batch_size} leaves no image; use 1 or more, or auto")
+    batch_size = asked.batch(batch_size)
     tell = progress or (lambda *_: None)
     folder = Path(out)
     job = definite(
@@ -87,12 +85,14 @@ def run_job(job: Job, store: Store, folder: Path, batch_size: int | str, keep: i
     store.add_key(job.clean_config)
     for planned in job.attacks:
         store.add_key(planned.config)
-    asked = Run(job.clean_key, {p.spec: p.key for p in job.attacks}, [i.id for i in job.items], job.ensembles, job.info)
-    store.add_run(asked)
+    request = Run(
+        job.clean_key, {p.spec: p.key for p in job.attacks}, [i.id for i in job.items], job.ensembles, job.info
+    )
+    store.add_run(request)
     keeper = Keeper(keep, job)
     with frozen(job.model.module), machine.repeatable(job.device):
         used = _loop(job, store, batch_size, keeper, tell)
-        final = replace(asked, info={**job.info, "device": machine.describe(job.device), **used})
+        final = replace(request, info={**job.info, "device": machine.describe(job.device), **used})
         store.add_run(final)
         if keep:
             keep_pictures(job, store, folder, keeper, tell)

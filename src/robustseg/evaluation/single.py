@@ -50,7 +50,7 @@ class _Pictures:
 def attack_images(
     paths: Sequence[str | Path],
     model: str | Model,
-    spec: str,
+    spec: str | Sequence[str],
     *,
     out: str | Path,
     seed: int = 0,
@@ -58,16 +58,16 @@ def attack_images(
     window: int | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Attack each picture file by itself and write what came out to ``out/NAME/``.
+    """Attack each picture file by itself and write what came out to ``out/NAME/`` (several: ``out/ATTACK/NAME/``).
 
     ``adversarial.npz`` holds the image losslessly (float32 in [0,1]). Returns per picture ``changed``: the share of
     pixels whose predicted class changed, the norms, and the cost. Raises UserError for what cannot be read or attacked.
     """
-    attack = catalog.attack(spec)
-    if "reference" not in attack.given and attack.reference != "pred":
-        attack = catalog.attack(attack, reference="pred")
-    if attack.needs_fit:
-        raise UserError(f"{attack.name} must be fitted on a data set; use `robustseg evaluate`, or another attack")
+    if seed < 0:
+        raise UserError(f"seed {seed} is negative; use a whole number from 0 on")
+    given = [spec] if isinstance(spec, str) else list(spec)
+    attacks = list({a.spec: a for a in map(_against_prediction, given)}.values())
+    folders = [Path(out) / slug(a.spec) if len(attacks) > 1 else Path(out) for a in attacks]
     names = [Path(p).stem for p in paths]
     if len(set(names)) < len(names):
         raise UserError("two pictures have the same file name; attack them into separate folders")
@@ -76,11 +76,23 @@ def attack_images(
 
         model = load_model(model, device=str(machine.choose(device)), window=window)
     done = []
-    for n, path in enumerate(paths):
-        if progress:
-            progress(n, len(paths), str(path))
-        done.append({"image": str(path), **_one(Path(path), model, attack, Path(out) / slug(names[n]), seed)})
+    total = len(attacks) * len(paths)
+    for attack, folder in zip(attacks, folders, strict=True):
+        for name, path in zip(names, paths, strict=True):
+            if progress:
+                progress(len(done), total, f"{path}, {attack.spec}")
+            done.append({"image": str(path), **_one(Path(path), model, attack, folder / slug(name), seed)})
     return done
+
+
+def _against_prediction(spec: str) -> catalog.Attack:
+    """There is no truth: an attack on it becomes one on the clean prediction."""
+    attack = catalog.attack(spec)
+    if attack.needs_fit:
+        raise UserError(f"{attack.name} must be fitted on a data set; use `robustseg evaluate`, or another attack")
+    if "reference" in attack.given or attack.reference == "pred":
+        return attack
+    return catalog.attack(attack, reference="pred")
 
 
 def _one(path: Path, model: Model, attack: catalog.Attack, folder: Path, seed: int) -> dict[str, Any]:

@@ -40,7 +40,11 @@ class DenseHead:
             return value
         if not isinstance(value, Tensor):
             raise UserError(f"output= returned {type(value).__name__}; return a tensor (B,C,h,w) or a DenseOutput")
-        if not value.is_floating_point() or value.ndim == 3:
+        if value.is_floating_point() and value.ndim == 3:  # (B,H,W)
+            if self.activation != "sigmoid" or self.classes != 2:
+                raise Fault("class-count-mismatch", _no_axis(tuple(value.shape), self.classes))
+            value = value.unsqueeze(1)
+        if not value.is_floating_point():
             raise Fault(
                 "argmaxed-output",
                 f"the model returned a label map ({str(value.dtype).removeprefix('torch.')}, shape "
@@ -85,6 +89,14 @@ def semantic(output: Output, size: tuple[int, int]) -> DenseOutput:
     if isinstance(output, DenseOutput):
         return replace(output, scores=at_label_size(output.scores, size))
     return DenseOutput(semantic_scores(output.class_logits, at_label_size(output.mask_logits, size)), "scores")
+
+
+def _no_axis(shape: tuple[int, ...], classes: int) -> str:
+    binary = "; if they are one logit a pixel, say activation='sigmoid' and return logits.unsqueeze(1)"
+    return (
+        f"the model returned numbers of shape {shape} without an axis of classes{binary if classes == 2 else ''}; "
+        f"wanted are the class scores (B,{classes},h,w), before any argmax"
+    )
 
 
 def _pick(raw: Any) -> Any:

@@ -96,7 +96,7 @@ def load(ref: Ref) -> Model:
         public = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
         raise UserError(f"{target} has no {name}{near(name, public)}")
     ready = isinstance(factory, nn.Module) or _is_model(factory)
-    made: Any = factory if ready or not callable(factory) else factory()
+    made: Any = factory if ready or not callable(factory) else _called(factory, ref.text)
     if isinstance(made, nn.Module):
         raise UserError(
             f"{ref.text} gives a bare {type(made).__name__}; say how it wants its pixels: "
@@ -107,6 +107,19 @@ def load(ref: Ref) -> Model:
     if isinstance(made, Adapter):
         return cast(Model, replace(made, spec=replace(made.spec, ref=ref.text)))
     return made
+
+
+def _called(factory: Callable[[], Any], text: str) -> Any:
+    try:
+        return factory()
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise UserError(f"{text} raised {_raised(error)}; the mistake is in that file or its arguments") from error
+
+
+def _raised(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 def _is_model(value: Any) -> bool:
@@ -126,9 +139,11 @@ def _file(path: Path) -> ModuleType:
     sys.path.insert(0, folder)  # so that the file may import its neighbours, as it may when it is run
     try:
         spec.loader.exec_module(module)
-    except BaseException:
+    except BaseException as error:
         del sys.modules[name]
-        raise
+        if isinstance(error, UserError) or not isinstance(error, Exception | SystemExit):
+            raise
+        raise UserError(f"{path} raised {_raised(error)} while it was read; correct that file") from error
     finally:
         sys.path.remove(folder)
     return module
@@ -141,6 +156,8 @@ def _package(name: str) -> ModuleType:
         raise UserError(
             f"cannot import {name} ({error}); is it installed, or did you mean py:FILE.py:FACTORY?"
         ) from error
+    except (Exception, SystemExit) as error:
+        raise UserError(f"{name} raised {_raised(error)} while it was imported; correct that package") from error
 
 
 def _code(value: Any) -> str:

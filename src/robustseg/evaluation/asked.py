@@ -1,0 +1,81 @@
+"""What a caller writes for radii, batch size and seed, brought into one form; anything else is one clear line."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable
+from numbers import Real
+from typing import Any
+
+from robustseg.errors import UserError
+
+__all__ = ["batch", "radii", "radius", "whole"]
+
+NEAR = 1e-9
+
+
+def radii(eps: Any) -> list[str]:
+    """``"2/255,8/255"``, a list of texts or numbers, or one number, as texts; None is no radius.
+
+    >>> radii("2/255, 8/255"), radii([2 / 255, "8/255"]), radii(8 / 255), radii(None)
+    (['2/255', '8/255'], ['2/255', '8/255'], ['8/255'], [])
+    """
+    if eps is None:
+        return []
+    if isinstance(eps, str):
+        found = [text.strip() for text in eps.split(",") if text.strip()]
+    elif isinstance(eps, Iterable) and not isinstance(eps, dict):
+        found = [radius(value) for value in eps]
+    else:
+        found = [radius(eps)]
+    if not found:
+        raise UserError("--eps is empty; write e.g. --eps 2/255,4/255,8/255")
+    return found
+
+
+def radius(value: Any) -> str:
+    """A radius as text: a number becomes the multiple of 1/255 that it is, else its decimal digits.
+
+    >>> radius(8 / 255), radius(0.03), radius(2), radius("1/4")
+    ('8/255', '0.03', '2', '1/4')
+    """
+    if isinstance(value, str):
+        return value.strip()
+    if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
+        raise UserError(f'eps={value!r} is no radius; write e.g. eps=8/255, "8/255" or a list of them')
+    number = float(value)
+    levels = round(number * 255)
+    if number == int(number):
+        return str(int(number))
+    return f"{levels}/255" if abs(number - levels / 255) <= NEAR else repr(number)
+
+
+def batch(size: Any) -> int | str:
+    """``"auto"`` or a number from 1 on, also written as text.
+
+    >>> batch("auto"), batch("2"), batch(4)
+    ('auto', 2, 4)
+    """
+    if size == "auto":
+        return "auto"
+    if isinstance(size, str) and not size.strip().lstrip("-").isdecimal():
+        raise UserError(f"batch size {size!r} is neither auto nor a number from 1 on")
+    number = whole(int(size) if isinstance(size, str) else size, "batch size")
+    if number < 1:
+        raise UserError(f"batch size {number} leaves no image; use 1 or more, or auto")
+    return number
+
+
+def whole(value: Any, name: str) -> int:
+    """A whole number of any integer type. Raises UserError for anything else.
+
+    >>> whole(3, "seed")
+    3
+    """
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return operator.index(value)
+    except TypeError:
+        raise UserError(f"{name}={value!r} is not a whole number") from None
