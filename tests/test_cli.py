@@ -143,6 +143,24 @@ def test_shards_merge_and_runs_compare(call, folder):
     assert (folder / "compare.html").is_file()
 
 
+def test_merging_says_how_to_make_the_pictures_of_the_whole(call, folder):
+    for part in "12":
+        call(*evaluate(folder), "--shard", f"{part}/2", "--keep", "1", "--out", folder / f"part{part}")
+    code, _, err = call("merge", folder / "part1", folder / "part2", "--out", folder / "whole")
+    assert code == 0
+    assert "--keep N" in err
+    call(*evaluate(folder), "--keep", "2", "--out", folder / "whole")
+    assert len(json.loads((folder / "whole" / "pictures" / "INDEX.json").read_text())["images"]) == 2
+
+
+def test_an_attack_that_is_no_better_than_noise_is_said_on_stderr(call, folder):
+    code, out, err = call(*evaluate(folder, "--attack", "pgd:steps=1,step_size=0", "--eps", "1/255"))
+    assert code == 0
+    assert "no worse than random noise" in err
+    assert "robustseg doctor" in err
+    assert "no worse" not in out
+
+
 def test_a_dry_run_writes_nothing(call, folder):
     code, out, _ = call(*evaluate(folder), "--dry-run")
     assert (code, "3 images x 2 gradients" in out) == (0, True)

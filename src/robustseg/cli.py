@@ -101,8 +101,11 @@ def merge(
     Example: `robustseg merge runs/part1 runs/part2 --out runs/whole`
     """
     from robustseg.evaluation.merge import merge as go
+    from robustseg.evaluation.merge import without_pictures
 
-    return scored(go(folders, out=out), out, json)
+    code = scored(go(folders, out=out), out, json)
+    print("\n".join(without_pictures(folders, out)), end="", file=sys.stderr)
+    return code
 
 
 @app.command()

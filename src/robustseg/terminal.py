@@ -47,10 +47,14 @@ def scored(summary: dict[str, Any], out: Path, json: bool) -> int:
     else:
         from rich.console import Console
 
-        from robustseg.report.table import table
+        from robustseg.report.table import goals, table
 
         Console().print(table(summary))
+        for line in goals(summary):
+            print(line)
         print(f"{out / 'summary.json'}; a page of it: robustseg report {out}")
+    for caution in summary.get("cautions", ()):
+        print(f"warning: {caution}", file=sys.stderr)
     if bad:
         print(f"warning: {bad} rows failed or broke the rules; see the table and {out}", file=sys.stderr)
     return 1 if bad else 0

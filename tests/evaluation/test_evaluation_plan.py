@@ -27,6 +27,15 @@ def test_a_shard_costs_its_part_and_pictures_cost_disk(tmp_path):
     assert plan(tmp_path, keep=4)["bytes"] > plan(tmp_path)["bytes"] > 0
 
 
+def test_a_shard_with_nothing_to_do_says_so(tmp_path):
+    cost = plan(tmp_path, shard="7/7")  # nine images in batches of two: five batches
+    assert (cost["images"], cost["seconds"]) == (0, 0)
+    assert describe(cost).startswith("shard 7/7 has nothing to do")
+    summary = evaluate(model(), Toy(number=2), ["fgsm"], out=tmp_path / "run", batch_size=2, shard="2/2")
+    assert summary["images"] == 0
+    assert any("shard 2/2 has nothing to do" in c for c in summary["cautions"])
+
+
 def test_the_estimate_of_disk_is_near_the_truth(tmp_path):
     cost = plan(tmp_path / "a")
     evaluate(model(), Toy(number=9), ["pgd:steps=5", "fgsm"], out=tmp_path / "b", batch_size=2)

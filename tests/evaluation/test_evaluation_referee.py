@@ -79,6 +79,25 @@ def test_eight_bits_stay_on_the_grid_and_in_the_ball(seed, levels, norm):
     assert (rounded - attacked).abs().max() <= 1 / 255 + 1e-6
 
 
+@pytest.mark.parametrize("size", [4.0, 8.0, 12.5])
+def test_eight_bits_use_nearly_the_whole_l2_ball(size):
+    g = torch.Generator().manual_seed(3)
+    clean = torch.randint(60, 190, (2, 3, 32, 64), generator=g) / 255
+    delta = torch.randn(2, 3, 32, 64, generator=g)
+    delta = delta / delta.flatten(1).norm(dim=1).view(-1, 1, 1, 1) * size
+    attacked = (clean + delta).clamp(0, 1)
+    eps = float((attacked - clean).flatten(1).norm(dim=1).min())
+    attacked = clean + (attacked - clean) * (eps / (attacked - clean).flatten(1).norm(dim=1)).view(-1, 1, 1, 1)
+    rounded = eight_bits(clean, attacked, eps=eps, norm="l2")
+    assert inspect(clean, rounded, eps=eps, norm="l2") == [None, None]
+    levels = rounded * 255
+    assert torch.allclose(levels, levels.round(), atol=1e-4)
+    for found in norms(clean, rounded):
+        assert found["l2"] > 0.999 * eps
+    nearest = (attacked * 255).round() / 255
+    assert (rounded - nearest).abs().gt(1e-6).float().mean() < 0.1  # most values keep their nearest level
+
+
 def test_eight_bits_do_not_weaken_an_attack_that_is_on_the_grid():
     attacked = (X + 8 / 255).clamp(0, 1)
     assert torch.allclose(eight_bits(X, attacked, eps=8 / 255, norm="linf"), attacked, atol=1e-6)

@@ -289,6 +289,33 @@ def test_a_radius_may_be_a_number_or_a_text(tmp_path, eps):
     assert list(summary["attacks"]) == ["noise:eps=8/255", "fgsm:eps=8/255"]
 
 
+def test_probabilities_called_logits_are_a_caution_of_every_run(tmp_path):
+    class Squashed(Level):
+        def forward(self, x):
+            return super().forward(x).softmax(1)
+
+    first = run(tmp_path, net=model(Squashed()))
+    assert any(c.startswith("probabilities-as-logits") for c in first["cautions"])
+    assert run(tmp_path, net=model(Squashed()))["cautions"] == first["cautions"]
+    assert not any("logits" in c for c in run(tmp_path / "good")["cautions"])
+
+
+def test_the_class_that_hide_hides_stands_in_the_summary(tmp_path):
+    from robustseg.report.load import entries
+    from robustseg.report.table import goals, label
+
+    summary = run(tmp_path, attacks=["hide:steps=2", "fgsm"], eps="8/255", limit=2)
+    hide, fgsm = (next(e for e in entries(summary) if e.spec.name == n) for n in ("hide", "fgsm"))
+    assert hide.raw["target"] == {"target": "nearest", "class": "person"}
+    assert (label(hide), label(fgsm)) == ("hide class=person, steps=2", "fgsm")
+    assert hide.targeted
+    assert not fgsm.targeted
+    (line,) = goals(summary)
+    assert line.startswith("hide class=person, steps=2 at ε = 8/255: ")
+    assert "hidden" in line
+    assert "background kept" in line
+
+
 def test_a_bare_module_is_refused(tmp_path):
     with pytest.raises(UserError, match="wrap it"):
         evaluate(Level(), Toy(), [Push()], out=tmp_path)

@@ -170,3 +170,10 @@ def test_equal_values_are_set_apart():
     root = ElementTree.fromstring(str(strip_chart([("row", "")], series, title="t", x_title="x")))
     hits = [float(c.get("cy")) for c in root.iter("circle") if c.get("class") == "hit"]
     assert len(set(hits)) == 3
+
+
+def test_targeted_attacks_are_left_out_of_the_curves_of_wrong_pixels(finished: Path):
+    figure = gradient_figure(load(finished))
+    assert "hide" not in " ".join(s.label for s in figure.series)
+    assert any("pgd" in s.label for s in figure.series)
+    assert "goal of their own: hide" in figure.note

@@ -38,6 +38,14 @@ def test_numbers_are_whole_at_every_width(summary: dict, width: int):
         assert "too narrow for 95 %, NmIoU, ASR" in " ".join(text.split())
 
 
+def test_an_empty_column_is_not_called_too_narrow(summary: dict):
+    for attack in summary["attacks"].values():
+        attack.update(failed=0, violations=0, not_applicable=0)
+    for width in (40, 80, 100, 140):
+        text = " ".join(printed(summary, width).split())
+        assert "problems" not in text
+
+
 def test_failures_are_counted(summary: dict):
     assert "1 failed, 1 violation" in " ".join(printed(summary, 140).split())
     assert "1 n/a" in printed(summary, 140)

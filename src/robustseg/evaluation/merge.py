@@ -12,7 +12,7 @@ from robustseg.evaluation.aggregate import summary
 from robustseg.evaluation.files import write_json
 from robustseg.evaluation.store import Contents, Row, Run, Store, read
 
-__all__ = ["merge"]
+__all__ = ["merge", "without_pictures"]
 
 VOLATILE = ("seconds", "batch", "device")  # what may differ between two makings of one row
 
@@ -53,6 +53,17 @@ def merge(folders: Sequence[str | Path], *, out: str | Path) -> dict[str, Any]:
     write_json(Path(out) / "run.json", {**run.info, "attacks": run.attacks, "clean": run.clean})
     write_json(Path(out) / "summary.json", result)
     return result
+
+
+def without_pictures(folders: Sequence[str | Path], out: str | Path) -> list[str]:
+    """What to say where shards hold pictures: these are the worst of their part, and are not joined."""
+    if not any((Path(folder) / "pictures" / "INDEX.json").is_file() for folder in folders):
+        return []
+    return [
+        f"note: the pictures of the parts were not merged. The command of a part without --shard, with --keep N and "
+        f"--out {out}, makes those of the N worst images of the whole; no row is made again. One image: "
+        f"robustseg replay {out} IMAGE ATTACK\n"
+    ]
 
 
 def _keys(run: Run) -> list[str]:

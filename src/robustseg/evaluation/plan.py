@@ -17,19 +17,38 @@ from robustseg.evaluation.pictures import gallery
 from robustseg.ops.state import frozen
 from robustseg.tasks.semantic import dense
 
-__all__ = ["describe", "estimate"]
+__all__ = ["describe", "estimate", "first_size", "idle", "nothing_to_do"]
 
 ROW_OVERHEAD = 400  # bytes of a row beside its statistics, measured on stores of street:val
+
+
+def first_size(job: Job, batch_size: int | str) -> int:
+    """The batch size that a run starts with."""
+    return min(machine.auto_batch(job.device, i.size) for i in job.items) if batch_size == "auto" else int(batch_size)
+
+
+def nothing_to_do(job: Job, batch_size: int | str) -> bool:
+    """The shard has no batch: there are more parts than batches."""
+    size = first_size(job, batch_size)
+    return job.shard is not None and not plan([i.size for i in job.items], size, job.shard)
+
+
+def idle(job: Job) -> str:
+    """What to say of such a shard."""
+    return (
+        f"shard {job.info['shard']} has nothing to do: there are fewer batches than parts; use fewer parts or a "
+        "smaller --batch-size"
+    )
 
 
 def estimate(job: Job, batch_size: int | str, keep: int) -> dict[str, Any]:
     """Seconds and bytes of the whole run (or shard); nothing is written but artefacts. A batch's step is measured."""
     sizes = [item.size for item in job.items]
-    size = min(machine.auto_batch(job.device, s) for s in sizes) if batch_size == "auto" else int(batch_size)
+    size = first_size(job, batch_size)
     batches = plan(sizes, size, job.shard)
     images = sum(len(b) for b in batches)
     with frozen(job.model.module):
-        batch = load(job, batches[0])
+        batch = load(job, batches[0] if batches else [0])
         forward = _seconds(lambda: _step(job, batch.images, gradient=False), job) / len(batch.items)
         step = _seconds(lambda: _step(job, batch.images, gradient=True), job) / len(batch.items)
         row = len(json.dumps([r.stats for r in clean_rows(job, batch)])) / len(batch.items) + ROW_OVERHEAD
@@ -49,6 +68,7 @@ def estimate(job: Job, batch_size: int | str, keep: int) -> dict[str, Any]:
         "attacks": attacks,
         "gradients": sum(a["backwards"] for a in attacks.values()) * images,
         "seconds": sum(a["seconds"] for a in attacks.values()) + 2 * forward * images,
+        "note": None if batches else idle(job),
         "bytes": int(row * images * (1 + len(attacks)) + pictures),
     }
 
@@ -83,7 +103,7 @@ def describe(cost: dict[str, Any]) -> str:
     step, forward = 1000 * cost["seconds_per_gradient"], 1000 * cost["seconds_per_forward"]
     measured = f"{step:.0f} ms a gradient, {forward:.0f} ms a forward"
     lines.append(f"in all {_clock(cost['seconds'])} and {cost['bytes'] / 1e6:.1f} MB ({measured}, {cost['device']})")
-    return "\n".join(lines)
+    return "\n".join([*([cost["note"]] if cost["note"] else []), *lines])
 
 
 def _clock(seconds: float) -> str:

@@ -78,8 +78,9 @@ def eight_bits(clean: Tensor, attacked: Tensor, *, eps: float | None, norm: str 
     """The image that survives an 8-bit file, still inside the ball.
 
     Rule: every value goes to the nearest multiple of 1/255. Where this leaves the L-infinity ball, the value is clamped
-    to the multiples inside; an image that leaves another ball is rounded towards the clean image instead, which only
-    shortens. Holds for 8-bit clean images; a clean value off the grid (after a resize) with no multiple inside its
+    to the multiples inside; in an image that leaves the L2 ball, the values that rounding moved away from the clean
+    image go back by one level, those that it moved furthest first, until the image is inside. Holds for
+    8-bit clean images; a clean value off the grid (after a resize) with no multiple inside its
     ball takes the nearest one.
     """
     grid = (attacked.double() * 255).round()
@@ -89,13 +90,27 @@ def eight_bits(clean: Tensor, attacked: Tensor, *, eps: float | None, norm: str 
         low, high = (start - 255 * eps - slack).ceil(), (start + 255 * eps + slack).floor()
         grid = torch.where(low <= high, grid.clamp(min=low, max=high), start.round())
     elif eps is not None and norm is not None:
-        toward = torch.where(
-            attacked > clean, (attacked.double() * 255 + 1e-4).floor(), (attacked.double() * 255 - 1e-4).ceil()
-        )
-        sizes = [_size(g / 255 - c.double(), norm) for g, c in zip(grid, clean, strict=True)]
-        leaves = torch.tensor([s > eps + TOLERANCE * (1 + eps) for s in sizes], device=grid.device)
-        grid = torch.where(leaves.view(-1, 1, 1, 1), toward, grid)
+        for i in range(len(grid)):
+            if _size(grid[i] / 255 - clean[i].double(), norm) > eps + TOLERANCE * (1 + eps):
+                grid[i] = _back(start[i], attacked[i].double() * 255, grid[i], 255 * eps, norm)
     return (grid.clamp(0, 255) / 255).to(attacked.dtype)
+
+
+def _back(start: Tensor, exact: Tensor, grid: Tensor, radius: float, norm: str) -> Tensor:
+    """In levels: values rounded away from ``start`` go one back, largest excess first, until all are in the ball."""
+    toward = torch.where(exact > start, (exact + 255e-6).floor(), (exact - 255e-6).ceil())
+    if norm != "l2":
+        return toward
+    excess = ((grid - start).abs() - (exact - start).abs()).flatten()
+    order = excess.argsort(descending=True, stable=True)
+    squares, fewer = ((grid - start) ** 2).flatten(), ((toward - start) ** 2).flatten()
+    gain = (squares - fewer).clamp_min(0)[order]
+    over = squares.sum() - (radius * (1 + TOLERANCE / 2)) ** 2
+    number = min(len(order), int((gain.cumsum(0) < over).sum()) + 1)
+    moved = order[:number][gain[:number] > 0]
+    made = grid.flatten().clone()
+    made[moved] = toward.flatten()[moved]
+    return made.view_as(grid)
 
 
 def predict(model: Model, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from robustseg.evaluation.batches import Shard, plan
 from robustseg.evaluation.files import write_json
 from robustseg.evaluation.job import Job, definite
 from robustseg.evaluation.pictures import Keeper, keep_pictures
+from robustseg.evaluation.plan import first_size, idle, nothing_to_do
 from robustseg.evaluation.store import Run, Store
 from robustseg.ops.state import frozen
 from robustseg.types import DataSet, Model
@@ -91,6 +93,7 @@ def run_job(job: Job, store: Store, folder: Path, batch_size: int | str, keep: i
     store.add_run(request)
     keeper = Keeper(keep, job)
     with frozen(job.model.module), machine.repeatable(job.device):
+        job.info["warnings"] = _warnings(job, store, batch_size)
         used = _loop(job, store, batch_size, keeper, tell)
         final = replace(request, info={**job.info, "device": machine.describe(job.device), **used})
         store.add_run(final)
@@ -102,10 +105,26 @@ def run_job(job: Job, store: Store, folder: Path, batch_size: int | str, keep: i
     return summary
 
 
+def _warnings(job: Job, store: Store, batch_size: int | str) -> list[str]:
+    """What is suspicious before the first attack, looked at once for each model in a folder."""
+    found = []
+    if nothing_to_do(job, batch_size):
+        found.append(idle(job))
+    note = f"glance at {job.clean_key}"
+    seen = store.meta().get(note)
+    if seen is None:
+        from robustseg.models.check import glance
+
+        image = job.data.whole(0).image[None].to(job.device)
+        lines = [f"{f.name}: {f.message} (`robustseg doctor` says more)" for f in glance(job.model, image)]
+        store.set_meta(note, seen := json.dumps(lines))
+    return [*found, *json.loads(seen)]
+
+
 def _loop(job: Job, store: Store, batch_size: int | str, keeper: Keeper, tell: Progress) -> dict[str, Any]:
     sizes = [item.size for item in job.items]
     auto = batch_size == "auto"
-    base = min(machine.auto_batch(job.device, size) for size in sizes) if auto else int(batch_size)
+    base = first_size(job, batch_size)
     note = f"batch size on {job.device.type} from {base} for {max(sizes)}"
     now = min(base, int(store.meta().get(note, base))) if auto else base
     while True:

@@ -19,7 +19,7 @@ from robustseg.models.variants import variants
 from robustseg.ops.state import frozen
 from robustseg.types import DataSet, Model, Output
 
-__all__ = ["EXPLAINED", "Finding", "diagnose", "failed", "render"]
+__all__ = ["EXPLAINED", "Finding", "diagnose", "failed", "glance", "render"]
 
 BETTER = 0.05  # by how much of aAcc another preparation must win to be named; twice as much is an error
 
@@ -68,6 +68,18 @@ def diagnose(model: Model, dataset: DataSet, *, limit: int = 4, table: Tensor | 
         if scored and "label-range" not in found:
             note(_accuracy(model, scored, len(model.spec.classes)))
     return list(found.values())
+
+
+def glance(model: Model, image: Tensor) -> list[Finding]:
+    """The cheapest probes, three forwards of ``image (1,C,H,W)``: probabilities called logits, random output.
+
+    Faults of the model itself are left to whoever runs it. The network is left as it was.
+    """
+    with frozen(model.module), torch.no_grad():
+        try:
+            return [*probes.probabilities(model(image)), *probes.repeats(model, image)]
+        except Exception:
+            return []
 
 
 def _examine(model: Model, x: Tensor) -> Iterator[Finding]:

@@ -183,8 +183,11 @@ def size_figure(run: Run) -> Figure | None:
 def gradient_figure(run: Run) -> Figure | None:
     """Best score so far against gradients spent, mean over images, middle half of the images as a band."""
     style = styles(run.entries)
-    series, last = [], 1.0
+    series, last, aimed = [], 1.0, []
     for family, e in strongest_eps(run.entries).items():
+        if e.targeted:  # its score is that of its goal, which is no share of wrong pixels
+            aimed.append(style[family].label)
+            continue
         found = trace_curves(run.rows.get(e.spec.text, ()))
         if len(found) < 2:
             continue
@@ -200,10 +203,12 @@ def gradient_figure(run: Run) -> Figure | None:
     spots = [*range(pace, round(last - 0.4 * pace), pace), round(last)]
     chart = line_chart(
         series, ticks=[(0.0, "0"), *((float(s), thousands(s)) for s in spots)], title="What a gradient buys",
-        x_title="gradients spent per image", y_title="attacker's score in %", description=describe(series), step=True,
+        x_title="gradients spent per image", y_title="wrong pixels in %", description=describe(series), step=True,
     )  # fmt: skip
     note = (
-        "Best score so far (share of counted pixels that are wrong, or that reach the goal), mean over images; "
+        "Best score so far (share of counted pixels that are wrong), mean over images; "
         "band: the middle half of the images. A curve that still climbs at its end was stopped too early."
     )
+    if aimed:
+        note += f" Left out, because they pursue a goal of their own: {', '.join(aimed)}."
     return Figure("What a gradient buys", chart, series, note)

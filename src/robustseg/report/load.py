@@ -57,7 +57,20 @@ class Entry:
         members = self.raw.get("members")
         if isinstance(members, Sequence) and members:
             return f"worst of {len(members)} attacks"
-        return self.spec.family.partition(":")[2].replace(",", ", ")
+        options = self.spec.family.partition(":")[2]
+        return ", ".join(o for o in (self.hides, options.replace(",", ", ")) if o)
+
+    @property
+    def hides(self) -> str:
+        """``class=person`` of an attack that hides a class which its text does not name, being the default."""
+        target = self.raw.get("target")
+        name = target.get("class") if isinstance(target, Mapping) else None
+        return f"class={name}" if name and f"class={name}" not in self.spec.text else ""
+
+    @property
+    def targeted(self) -> bool:
+        """It has a goal: its own score is not the share of wrong pixels."""
+        return bool(self.raw.get("target") or self.table("extra"))
 
     @property
     def problems(self) -> str:

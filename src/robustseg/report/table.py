@@ -12,7 +12,7 @@ from robustseg.report.text import NONE, percent, seconds, span, thousands
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["markdown", "table"]
+__all__ = ["goals", "markdown", "table"]
 
 HEAD = ("attack", "ε", "aAcc", "mIoU", "95 %", "NmIoU", "ASR", "gradients", "s/img", "problems")
 EXPENDABLE = ("NmIoU", "s/img", "gradients", "95 %", "ASR", "problems", "aAcc")
@@ -48,7 +48,19 @@ def lines(summary: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
 
 def label(e: Entry) -> str:
     """Name and options, without ε."""
-    return e.spec.family.replace(":", " ").replace(",", ", ")
+    name, _, options = e.spec.family.partition(":")
+    return " ".join([name, ", ".join(o for o in (e.hides, options.replace(",", ", ")) if o)]).strip()
+
+
+def goals(summary: Mapping[str, Any]) -> list[str]:
+    """What the targeted attacks reached, one line each: the share hidden, kept and so on, in %."""
+    found = []
+    for e in entries(summary):
+        reached = {n: v for n, v in e.table("extra").items() if v is not None}
+        if reached:
+            said = ", ".join(f"{n.replace('_', ' ')} {percent(v)} %" for n, v in reached.items())
+            found.append(f"{label(e)} at ε = {e.spec.ball}: {said}")
+    return found
 
 
 def score_cells(name: str, ball: str, raw: Mapping[str, Any], ci: str) -> tuple[str, ...]:
@@ -69,7 +81,7 @@ def table(summary: Mapping[str, Any], *, width: int | None = None) -> Table:
 
     rows = lines(summary)
     kept = fitting([HEAD, *(cells for _, cells in rows)], width or Console().width)
-    gone = [HEAD[i] for i in range(len(HEAD)) if i not in kept]
+    gone = [HEAD[i] for i in range(len(HEAD)) if i not in kept and any(cells[i] for _, cells in rows)]
     caption = "scores in %" + (f"; too narrow for {', '.join(gone)}" if gone else "")
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), caption=caption, caption_justify="left")
     for i in kept:
