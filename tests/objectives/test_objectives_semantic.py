@@ -123,6 +123,19 @@ def test_definitions_on_one_pixel():
         assert value(semantic(name), z, y, 0.5).item() == pytest.approx(number, abs=1e-6), name
 
 
+@pytest.mark.parametrize(("targeted", "expected"), [(False, [-2.0, 0.1, 0.05]), (True, [0.1, -3.0, -0.05])])
+def test_the_margin_rests_past_the_decision_and_pulls_before_it(targeted, expected):
+    """Label 0 leads by 2, lags by 3, lags by 0.05: what is decided by more than 0.1 has no gradient, the rest ±1."""
+    lead = torch.tensor([2.0, -3.0, -0.05])
+    z = torch.stack([lead, torch.zeros(3)]).view(1, 2, 1, 3)
+    y = torch.zeros(1, 1, 3, dtype=torch.int64)
+    objective = semantic("margin", targeted=targeted)
+    assert value(objective, z, y, 0.5).item() == pytest.approx(sum(expected) / 3, abs=1e-6)
+    rests = [abs(e - 0.1) < 1e-9 for e in expected]
+    pull = slope(objective, z, y)[0, 0, 0] * 3
+    assert pull.tolist() == pytest.approx([0.0 if r else (1.0 if targeted else -1.0) for r in rests])
+
+
 @pytest.mark.parametrize("name", sorted(LOSSES))
 @pytest.mark.parametrize("targeted", [False, True])
 def test_ignored_pixels_have_exactly_no_influence(name, targeted):

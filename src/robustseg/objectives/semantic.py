@@ -75,10 +75,14 @@ def cosine(output: DenseOutput, target: SemanticTarget, state: State, progress: 
 
 def margin(output: DenseOutput, target: SemanticTarget, state: State, progress: float) -> Tensor:
     """Best other logit minus the true one, cut at 0.1 past the decision. After Carlini & Wagner, S&P 2017, f_6."""
+    return _lag(output, target).clamp_max(0.1)
+
+
+def _lag(output: DenseOutput, target: SemanticTarget) -> Tensor:
     z = px.logits(output)
     labels = target.index.unsqueeze(1)
     other = z.scatter(1, labels, -torch.inf).amax(1)
-    return (other - z.gather(1, labels).squeeze(1)).clamp_max(0.1)
+    return other - z.gather(1, labels).squeeze(1)
 
 
 # Towards a goal: the same losses with "correct" and "wrong" exchanged where the loss tells them apart.
@@ -94,6 +98,10 @@ def _targeted_cospgd(output: DenseOutput, target: SemanticTarget, state: State, 
     return -(1 - px.cosine(output, target)) * ce(output, target, state, progress)
 
 
+def _targeted_margin(output: DenseOutput, target: SemanticTarget, state: State, progress: float) -> Tensor:
+    return (-_lag(output, target)).clamp_max(0.1)  # the cut is past the goal: pixels far from it must pull
+
+
 def _negative(pixel: Pixel) -> Pixel:
     return lambda output, target, state, progress: -pixel(output, target, state, progress)
 
@@ -107,7 +115,7 @@ LOSSES: dict[str, tuple[Pixel, Pixel | None]] = {  # name -> (away from the trut
     "js": (js, _negative(js)),
     "tsallis": (tsallis, _negative(tsallis)),
     "cosine": (cosine, _negative(cosine)),
-    "margin": (margin, _negative(margin)),
+    "margin": (margin, _targeted_margin),
 }
 
 
