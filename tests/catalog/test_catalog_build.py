@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 import attack_toys as toys
+from robustseg.attacks import updates
 from robustseg.catalog import attack, build
 from robustseg.ops import pixels as px
 from robustseg.types import DenseOutput, SemanticTarget, View
@@ -41,7 +44,50 @@ def test_apgd_watches_the_plain_cross_entropy(monkeypatch, name):
     assert torch.allclose(towards, -mean)
 
 
-@pytest.mark.parametrize("spec", ["pgd", "segpgd", "apgd", "padam-cos:update=apgd", "hide:update=apgd"])
+@pytest.mark.parametrize("name", ["masked-ce", "js", "tsallis", "cospgd:update=apgd"])
+@pytest.mark.parametrize("target", ["", "target=class:road"])
+def test_what_reaches_the_step_rule_is_the_cross_entropy(monkeypatch, name, target):
+    """End to end: the numbers that APGD compares, recomputed from the iterates; the attack's own loss is another."""
+    made, seen, values = updates.apgd, [], []
+
+    def spying(*args):
+        rule = made(*args)
+
+        def step(k, steps, theta, g, tracked, state, bound):
+            seen.append((theta.clone(), tracked.clone()))
+            return rule.step(k, steps, theta, g, tracked, state, bound)
+
+        return replace(rule, step=step)
+
+    def valued(*args):
+        goal = original(*args)
+
+        def value(view, labels, state, progress):
+            terms, state = goal.value(view, labels, state, progress)
+            values.append(sum(terms.values()).detach())
+            return terms, state
+
+        return replace(goal, value=value)
+
+    original = build.objective
+    monkeypatch.setattr(build.updates, "apgd", spying)
+    monkeypatch.setattr(build, "objective", valued)
+    model, (images, labels) = toys.Toy(toys.conv_net(), 4), toys.scene()
+    head, _, rest = name.partition(":")
+    options = ",".join(filter(None, ["steps=10", rest, target]))
+    result = toys.ready(f"{head}:{options}", 4)(model, images, labels, early_stop=False)
+    aim, sign = (labels, 1) if result.goal is None else (result.goal, -1)
+    assert len(seen) == len(values) == 10
+    for theta, tracked in seen:
+        z = F.interpolate(model.module(images + theta), images.shape[-2:], mode="bilinear", align_corners=False)
+        losses = F.cross_entropy(z, aim, ignore_index=255, reduction="none").flatten(1).sum(1)
+        assert torch.allclose(tracked, sign * losses / (aim != 255).flatten(1).sum(1), rtol=1e-4)
+    assert not all(torch.allclose(tracked, own, rtol=1e-3) for (_, tracked), own in zip(seen, values))
+
+
+@pytest.mark.parametrize(
+    "spec", ["pgd", "segpgd", "apgd", "margin:update=apgd", "padam-cos:update=apgd", "hide:update=apgd"]
+)
 def test_others_watch_their_own_value(monkeypatch, spec):
     assert asked(monkeypatch, spec)["track"] is None
 
@@ -74,6 +120,7 @@ def test_parts_of_the_papers_attacks(monkeypatch):
         "pgd": ("ce", "sign", 20),
         "mi-fgsm": ("ce", "momentum", 20),
         "segpgd": ("segpgd", "sign", 20),
+        "margin": ("margin", "sign", 20),
         "cospgd": ("cospgd", "sign", 20),
         "apgd": ("ce", "apgd", 50),
         "masked-ce": ("masked-ce", "apgd", 20),

@@ -110,7 +110,7 @@ def test_class_counts_are_fitted_on_other_images(tmp_path):
 
 def test_artefacts_that_do_not_fit(tmp_path):
     other = Artefact("class-pixels", {"class_pixels": torch.ones(7)}, "toy:fit")
-    for spec in ("balanced-masked-ce", "strong"):
+    for spec in ("balanced-masked-ce", "sea"):
         with pytest.raises(UserError, match="fitted for 7 classes, the model has 4"):
             attack(spec).with_artefact(other)(MODEL, X, Y)
     (tmp_path / "broken").write_bytes(b"no")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 import attack_toys as toys
 from robustseg.catalog import attack, entries, expand
-from robustseg.catalog.spec import COMMON, near, number, parse, step_length
+from robustseg.catalog.spec import COMMON, canonical, near, number, parse, step_length
 from robustseg.errors import UserError
 
 NAMES = [e.name for e in entries()]
@@ -98,7 +103,7 @@ def test_papers_numbers():
 
 def test_ensembles_hand_options_down_and_leave_members_their_own():
     members = expand("strong:eps=4/255,norm=l2,region=clothing,reference=pred,step_size=0.1")
-    assert [m.name for m in members] == ["tsallis", "js", "balanced-masked-ce", "padam-cos"]
+    assert [m.name for m in members] == ["tsallis", "js", "masked-ce", "padam-cos"]
     for member in members:
         given = {"eps": "4/255", "norm": "l2", "region": "clothing", "reference": "pred", "step_size": "0.1"}
         assert given.items() <= member.params.items()
@@ -108,6 +113,9 @@ def test_ensembles_hand_options_down_and_leave_members_their_own():
     assert [a.spec for a in expand("pgd:steps=3")] == ["pgd:eps=8/255,steps=3"]
     assert [m.needs_fit for m in expand("sea")] == [False, True, False]
     assert attack("sea").needs_fit
+    assert not attack("strong").needs_fit
+    assert not attack("strong@paper").needs_fit
+    assert attack("strong@paper").budget[1] == 1100
 
 
 def test_only_hide_and_static_start_from_the_prediction():
@@ -151,7 +159,12 @@ WRONG = [
     ("hide:tau=high", "not a number"),
     ("mi-fgsm:decay=-1", "negative"),
     ("pgd:omega=0.5", "unknown option 'omega'"),
-    ("sea:target=least-likely", "unknown option 'target'"),
+    ("sea:target=least-likely", "ensembles take no target; attack with a member, e.g. masked-ce:target=least-likely"),
+    ("strong:class=car", "ensembles take no class; attack with a member, e.g. tsallis:target=least-likely"),
+    ("PGD", "unknown attack 'PGD'; did you mean pgd?"),
+    ("Masked-CE:steps=3", "did you mean masked-ce?"),
+    ("pgd:EPS=1/255", "unknown option 'EPS'; did you mean eps?"),
+    ("pgd:step_size=eps/stps", "write a number like 2/255, or eps/4, eps*2 or eps/steps"),
     ("noise:steps=5", "noise takes no steps"),
     ("noise:objective=f.py:g", "noise takes no objective"),
     ("strong:objective=f.py:g", "strong takes no objective"),
@@ -182,6 +195,96 @@ def test_pieces():
     assert near("person", ["road", "Person "]) == "did you mean Person ?"
     for text, factor in [("eps", 1), ("eps/4", 0.25), ("eps*2", 2), ("eps*0.5", 0.5)]:
         assert step_length({"eps": "0.1", "step_size": text, "norm": "linf"}) == pytest.approx(0.1 * factor)
+
+
+SAME = [
+    ("pgd:eps=8/255", ["pgd:eps=16/510", "pgd:eps=08/255", "pgd:eps=8.0/255", "pgd", f"pgd:eps={8 / 255!r}"]),
+    ("pgd:eps=0.1", ["pgd:eps=.1", "pgd:eps=0.10", "pgd:eps=1/10", "pgd:eps=1e-1"]),
+    ("pgd:eps=51/255", ["pgd:eps=0.2", "pgd:eps=1/5"]),
+    ("pgd:eps=3/510", ["pgd:eps=1.5/255", "pgd:eps=1/170"]),
+    ("pgd:eps=8/255,norm=l2,steps=3", ["pgd:norm=l2,steps=03,eps=8/255", "pgd:norm=l2,steps=3,eps=24/765"]),
+    ("pgd:eps=1,norm=l2", ["pgd:eps=1.0,norm=l2", "pgd:eps=255/255,norm=l2"]),
+    ("pgd:eps=8/255,step_size=1/255", ["pgd:step_size=2/510", "pgd:step_size=01/255"]),
+    ("pgd:eps=8/255", ["pgd:step_size=eps*0.25", "pgd:step_size=eps/4.0", "pgd:restarts=01,steps=020"]),
+    ("fgsm:eps=8/255", ["fgsm:step_size=eps*1", "fgsm:step_size=eps/1"]),
+    ("hide:eps=8/255", ["hide:omega=0.90,tau=3/4"]),
+    ("mi-fgsm:eps=8/255", ["mi-fgsm:decay=1.0", "mi-fgsm:step_size=eps/steps"]),
+]
+
+
+@pytest.mark.parametrize(("text", "others"), SAME, ids=[t for t, _ in SAME])
+def test_equal_values_have_one_spelling_and_one_key(text, others):
+    for other in others:
+        assert attack(other).spec == text
+        assert attack(other).config == attack(text).config
+
+
+def test_numbers_of_python_meet_those_of_the_command_line():
+    for k in range(1, 256):
+        assert attack("pgd", eps=k / 255).spec == attack(f"pgd:eps={k}/255").spec
+    assert attack("pgd", eps=0.03).spec == attack("pgd:eps=0.03").spec == "pgd:eps=0.03"
+    assert attack("pgd", eps=0.1 + 0.2).eps == "0.3"
+    assert attack(attack("pgd"), eps=2 / 255, step_size=1 / 255).spec == "pgd:eps=2/255,step_size=1/255"
+
+
+@given(st.fractions(0, 1, max_denominator=10**6))
+def test_the_spelling_of_a_number_is_a_fixed_point_of_the_same_value(value):
+    text = canonical("eps", str(value))
+    assert canonical("eps", text) == text
+    assert number(text, "eps") == pytest.approx(float(value), rel=1e-11)
+    assert Fraction(text) == pytest.approx(value, rel=1e-11)  # and any reader of fractions can read it
+
+
+@given(st.floats(1e-6, 10))
+def test_so_is_that_of_a_float(value):
+    text = canonical("eps", repr(value))
+    assert canonical("eps", text) == text
+    assert float(Fraction(text)) == pytest.approx(value, rel=1e-11)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("paper", [False, True])
+def test_defaults_are_spelled_so_too(name, paper):
+    params = next(e for e in entries() if e.name == name).params({}, paper)
+    assert {k: canonical(k, v) for k, v in params.items()} == params
+
+
+WARNED = [
+    ("bim:steps=3", ["bim: 3 steps of eps/4 reach only 6/255 of 8/255; take more steps, or step_size=eps/steps"]),
+    (
+        "fgsm:step_size=1/255",
+        ["fgsm: 1 step of 1/255 reaches only 1/255 of 8/255; take more steps"],
+    ),
+    ("mi-fgsm:steps=7,step_size=eps/10", ["mi-fgsm: 7 steps of eps/10 reach only"]),
+    ("hide@paper:steps=9", ["hide@paper: 9 steps of 1/255 reach only 9/255 of 10/255"]),
+    ("bim:steps=4", []),
+    ("bim:steps=3,step_size=eps/steps", []),
+    ("bim:steps=3,eps=0", []),
+    ("bim:steps=3,update=adam", []),
+    ("mi-fgsm:steps=3", []),
+    ("mi-fgsm@paper", []),
+    ("pgd:steps=3", []),
+    ("strong:steps=1", []),
+]
+
+
+@pytest.mark.parametrize(("spec", "said"), WARNED, ids=[s for s, _ in WARNED])
+def test_steps_that_cannot_reach_the_ball_are_told(spec, said):
+    found = attack(spec).warnings
+    assert len(found) == len(said)
+    assert all(f.startswith(s) for f, s in zip(found, said))
+
+
+@pytest.mark.parametrize("steps", [1, 3, 20])
+def test_mi_fgsm_reaches_the_ball_at_any_number_of_steps_and_not_before(steps):
+    """alpha = eps/T, as in the paper: on a linear model the last step, and only it, arrives."""
+    model = toys.Toy(toys.PixelLinear(), 2)
+    images = torch.full((1, 3, 4, 4), 0.5)
+    labels = model.module(images).argmax(1)
+    seen = []
+    model.module.register_forward_hook(lambda m, x, y: seen.append((x[0].detach() - images).abs().max().item()))
+    attack(f"mi-fgsm:steps={steps}")(model, images, labels, early_stop=False)
+    assert seen == pytest.approx([8 / 255 * k / steps for k in range(steps + 1)], abs=1e-6)
 
 
 def test_every_attack_runs_two_steps(scene):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from robustseg.catalog.artefact import Artefact
 from robustseg.catalog.attack import Attack
 from robustseg.catalog.custom import code_hash, load_function
 from robustseg.catalog.entries import ENTRIES, Entry
-from robustseg.catalog.spec import check, check_names, near, parse
+from robustseg.catalog.spec import canonical, check, check_names, near, parse
 from robustseg.errors import UserError
 
 __all__ = ["Artefact", "Attack", "Entry", "attack", "entries", "expand"]
@@ -26,8 +26,10 @@ def attack(
 
     >>> attack("pgd:steps=5", eps="4/255").spec
     'pgd:eps=4/255,steps=5'
+    >>> attack("pgd", eps=4 / 255).eps
+    '4/255'
     """
-    extra = {k: str(v) for k, v in {**options, "eps": eps}.items() if v is not None}
+    extra = {k: canonical(k, str(v)) for k, v in {**options, "eps": eps}.items() if v is not None}
     if isinstance(spec, Attack):
         given = {**spec.given, **extra}
         if "objective" in extra:
@@ -47,6 +49,7 @@ def attack(
     if at and suffix != "paper":
         raise UserError(f"unknown variant {name!r}; the authors' numbers are {plain}@paper")
     given = {**given, **extra}
+    _no_goal_for_ensembles(ENTRIES[plain], given)
     check_names(plain, given, ENTRIES[plain].known(), ENTRIES[plain].refused)
     return _make(ENTRIES[plain], given, bool(at), load_function(given["objective"]) if "objective" in given else None)
 
@@ -62,6 +65,14 @@ def entries() -> list[Entry]:
     return list(ENTRIES.values())
 
 
+def _no_goal_for_ensembles(entry: Entry, given: Iterable[str]) -> None:
+    for key in given:
+        if entry.members and key in ("target", "class"):
+            raise UserError(
+                f"ensembles take no {key}; attack with a member, e.g. {entry.members[0]}:target=least-likely"
+            )
+
+
 def _make(
     entry: Entry,
     given: dict[str, str],
@@ -69,6 +80,7 @@ def _make(
     function: Callable[..., Any] | None,
     artefact: Artefact | None = None,
 ) -> Attack:
+    _no_goal_for_ensembles(entry, given)
     check_names(entry.name, given, entry.known(), entry.refused)
     params = entry.params(given, paper)
     check(entry.name, params)

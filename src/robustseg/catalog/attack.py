@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import reduce
 from typing import Any
 
@@ -18,7 +19,7 @@ from robustseg.catalog.artefact import Artefact, class_pixels
 from robustseg.catalog.door import check_input
 from robustseg.catalog.entries import ENTRIES, Entry
 from robustseg.catalog.goals import goal_labels
-from robustseg.catalog.spec import Params
+from robustseg.catalog.spec import Params, number, step_length, text_of
 from robustseg.errors import UserError
 from robustseg.objectives.base import Objective
 from robustseg.ops import seeds
@@ -136,6 +137,29 @@ class Attack:
         return build.budget(self.entry, self.params, self._needs_clean)
 
     @property
+    def warnings(self) -> list[str]:
+        """What is worth knowing before a run: steps that cannot reach the edge of the ball.
+
+        >>> from robustseg.catalog import attack; attack("bim:steps=3").warnings
+        ['bim: 3 steps of eps/4 reach only 6/255 of 8/255; take more steps, or step_size=eps/steps']
+        """
+        if self.entry.members:
+            return list(dict.fromkeys(w for m in self.members for w in m.warnings))
+        if self.entry.random_start or self.params["update"] not in ("sign", "momentum"):
+            return []
+        eps, steps = number(self.params["eps"], "eps"), int(self.params["steps"])
+        reach = steps * step_length(self.params)
+        if reach >= eps * (1 - 1e-9):
+            return []
+        far = text_of(Fraction(reach), pixels=True)
+        step = (
+            f"step of {self.params['step_size']} reaches"
+            if steps == 1
+            else f"steps of {self.params['step_size']} reach"
+        )
+        return [f"{self.name}: {steps} {step} only {far} of {self.eps}; take more steps, or step_size=eps/steps"]
+
+    @property
     def _needs_clean(self) -> bool:
         return self.reference == "pred" or self.params.get("target") == "least-likely"
 
@@ -160,7 +184,8 @@ class Attack:
             return
         if self.artefact is None:
             raise UserError(
-                f"{self.name} needs class counts of other images: a = attack.fit(model, data); attack.with_artefact(a)"
+                f"{self.name} needs class counts of other images: a = attack.fit(model, data); "
+                "attack.with_artefact(a); or use strong, which needs none"
             )
         known, classes = len(self.artefact.tensors["class_pixels"]), len(model.spec.classes)
         if known != classes:

@@ -62,7 +62,7 @@ def budget(entry: Entry, params: Params, clean: bool) -> tuple[int, int]:
 def _update(entry: Entry, params: Params) -> updates.Update:
     length = step_length(params)
     if params["update"] == "momentum":
-        return updates.momentum(length, number(params.get("decay", "1.0"), "decay"))
+        return updates.momentum(length, number(params.get("decay", "1"), "decay"))
     if params["update"] == "adam":
         return updates.adam(length)
     if params["update"] == "apgd":

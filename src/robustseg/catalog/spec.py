@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
 from robustseg.errors import UserError
 
-__all__ = ["COMMON", "Params", "check", "check_names", "near", "number", "parse", "step_length"]
+__all__ = ["COMMON", "Params", "canonical", "check", "check_names", "near", "number", "parse", "step_length", "text_of"]
 
-Params = dict[str, str]  # every option as text, as it was written: 8/255 stays 8/255
+Params = dict[str, str]  # every option as text, numbers in their one spelling (``canonical``)
 
 COMMON = {  # option -> what it means; every attack has these
     "eps": "radius of the ball, in the unit of the pixels [0,1], e.g. 8/255",
-    "step_size": "length of a step: a number like 2/255, or relative to the radius like eps/4 or eps*2",
+    "step_size": "length of a step: a number like 2/255, or relative to the radius like eps/4, eps*2 or eps/steps",
     "steps": "gradient steps (per restart)",
     "restarts": "independent starts; the best is kept per image",
     "norm": "linf or l2",
@@ -33,15 +34,20 @@ CHOICES = {
 }
 SHARES = ("omega", "tau")  # options between 0 and 1
 
+FINEST = 5100  # denominators up to here are recognised in a decimal; 1e-12 is what a float may be off
+
 
 def near(word: str, known: Iterable[str]) -> str:
     """The known words nearest to ``word``, for an error message.
 
     >>> near("segpdg", ["fgsm", "segpgd"])
     'did you mean segpgd?'
+    >>> near("PGD", ["apgd", "pgd"])
+    'did you mean pgd?'
     """
     known = list(known)
-    close = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
+    same = [k for k in known if k.strip().casefold() == word.strip().casefold()]
+    close = same or difflib.get_close_matches(word, known, n=3, cutoff=0.5)
     return f"did you mean {', '.join(close)}?" if close else f"known: {', '.join(known)}"
 
 
@@ -50,6 +56,8 @@ def parse(text: str) -> tuple[str, Params]:
 
     >>> parse("segpgd:eps=8/255,steps=20")
     ('segpgd', {'eps': '8/255', 'steps': '20'})
+    >>> parse("pgd:eps=16/510,steps=020")[1]
+    {'eps': '8/255', 'steps': '20'}
     """
     name, _, rest = text.strip().partition(":")
     params: Params = {}
@@ -59,10 +67,76 @@ def parse(text: str) -> tuple[str, Params]:
             raise UserError(f"attack {text!r}: cannot read {part!r}; write options as key=value, separated by commas")
         if key in params:
             raise UserError(f"attack {text!r}: option {key!r} is given twice; keep one")
-        params[key] = value
+        params[key] = canonical(key, value)
     if not name:
         raise UserError(f"attack {text!r} has no name; write e.g. pgd:eps=8/255")
     return name, params
+
+
+def _fraction(text: str) -> Fraction:
+    """``8/255``, ``0.5/255`` or ``.03``. Raises ValueError, ZeroDivisionError."""
+    above, stroke, below = text.partition("/")
+    return Fraction(above) / Fraction(below) if stroke else Fraction(above)
+
+
+def text_of(value: Fraction, *, pixels: bool = False) -> str:
+    """The one spelling of a number: whole, else decimal where that ends, else the reduced fraction.
+
+    ``pixels``: a multiple of 1/255 is written ``k/255``, and one of 1/510 whose decimal does not end ``k/510``.
+    A decimal that is off by rounding only (1e-12 of itself) from a fraction of small denominator is that fraction.
+
+    >>> [text_of(Fraction(n, d), pixels=True) for n, d in [(16, 510), (1, 510), (1, 2), (1, 5), (0, 1)]]
+    ['8/255', '1/510', '0.5', '51/255', '0']
+    >>> text_of(Fraction(2 / 255), pixels=True), text_of(Fraction(1, 5)), text_of(Fraction(2, 3))
+    ('2/255', '0.2', '2/3')
+    """
+    small = value.limit_denominator(FINEST)
+    if abs(value - small) <= abs(value) * Fraction(1, 10**12):
+        value = small
+    if value.denominator == 1:
+        return str(value.numerator)
+    if pixels and 255 % value.denominator == 0:
+        return f"{value * 255}/255"
+    rest = value.denominator
+    for prime in (2, 5):
+        while rest % prime == 0:
+            rest //= prime
+    if rest == 1:
+        return f"{(Decimal(value.numerator) / value.denominator).normalize():f}"
+    return f"{value * 510}/510" if pixels and 510 % value.denominator == 0 else str(value)
+
+
+def canonical(key: str, text: str) -> str:
+    """The one spelling of an option's value; what is no number, or cannot be read, stays as it is.
+
+    >>> [canonical("eps", t) for t in ("0.1", ".1", "0.10", "1/10", str(8 / 255), "0.5/255")]
+    ['0.1', '0.1', '0.1', '0.1', '8/255', '1/510']
+    >>> [canonical("step_size", t) for t in ("eps*0.25", "eps/4.0", "eps*1", "eps*2.0", "eps/steps", "02/255")]
+    ['eps/4', 'eps/4', 'eps', 'eps*2', 'eps/steps', '2/255']
+    >>> canonical("steps", "03"), canonical("omega", "0.90"), canonical("target", "0.10")
+    ('3', '0.9', '0.10')
+    """
+    try:
+        if key in ("steps", "restarts"):
+            return str(int(text)) if text.isascii() and text.isdecimal() else text
+        if key == "step_size" and text.startswith("eps") and text != "eps/steps":
+            factor = _factor(text)
+            if factor == 1:
+                return "eps"
+            return f"eps/{factor.denominator}" if factor.numerator == 1 else f"eps*{text_of(factor)}"
+        if key in ("eps", "step_size"):
+            return text_of(_fraction(text), pixels=True)
+        return text_of(_fraction(text)) if key in (*SHARES, "decay") else text
+    except (ValueError, ZeroDivisionError):
+        return text
+
+
+def _factor(text: str) -> Fraction:
+    """What ``eps/4`` or ``eps*2`` multiplies the radius with. Raises ValueError, ZeroDivisionError."""
+    sign, rest = text[3:4], text[4:]
+    if sign not in ("", "/", "*"):
+        raise ValueError(text)
+    return Fraction(1) if not sign else 1 / _fraction(rest) if sign == "/" else _fraction(rest)
 
 
 def number(text: str, what: str) -> float:
@@ -72,7 +146,7 @@ def number(text: str, what: str) -> float:
     0.25
     """
     try:
-        return float(Fraction(text))
+        return float(_fraction(text))
     except (ValueError, ZeroDivisionError):
         raise UserError(f"{what}={text} is not a number; write e.g. {what}=8/255 or {what}=0.03") from None
 
@@ -87,22 +161,25 @@ def _pixel_length(text: str, what: str, norm: str) -> float:
 
 
 def step_length(params: Mapping[str, str]) -> float:
-    """Length of a step in pixel units; ``eps/4`` and ``eps*2`` are relative to the radius.
+    """Length of a step in pixel units; ``eps/4``, ``eps*2`` and ``eps/steps`` are relative to the radius.
 
     >>> step_length({"eps": "0.1", "step_size": "eps/4", "norm": "linf"})
     0.025
+    >>> step_length({"eps": "0.1", "step_size": "eps/steps", "steps": "10", "norm": "linf"})
+    0.01
     """
     text = params["step_size"]
     if not text.startswith("eps"):
         return _pixel_length(text, "step_size", params["norm"])
-    factors = {"": "1", "/": f"1/{text[4:]}", "*": text[4:]}
+    if text == "eps/steps":
+        return number(params["eps"], "eps") / max(int(params.get("steps", "1")), 1)
     try:
-        factor = number(factors[text[3:4]], "step_size")
-    except (KeyError, UserError):
-        factor = -1.0
+        factor = _factor(text)
+    except (ValueError, ZeroDivisionError):
+        factor = Fraction(-1)
     if factor < 0:
-        raise UserError(f"step_size={text} cannot be read; write a number like 2/255, or eps/4, or eps*2")
-    return number(params["eps"], "eps") * factor
+        raise UserError(f"step_size={text} cannot be read; write a number like 2/255, or eps/4, eps*2 or eps/steps")
+    return number(params["eps"], "eps") * float(factor)
 
 
 def check_names(name: str, given: Iterable[str], known: Iterable[str], refused: Iterable[str] = ()) -> None:
