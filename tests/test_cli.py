@@ -101,6 +101,13 @@ def test_the_module_is_the_command(module):
     assert (done.returncode, "street:val" in done.stdout) == (0, True)
 
 
+def test_a_finding_is_explained_without_a_model(call):
+    code, out, _ = call("doctor", "--explain", "gradient-zero")
+    assert (code, out.startswith("### gradient-zero")) == (0, True)
+    code, _, err = call("doctor", "--explain", "gradient-zer")
+    assert (code, "gradient-zero" in err, err.count("\n")) == (2, True, 1)
+
+
 def test_several_attacks_on_a_picture(call, folder):
     picture = folder / "data" / "images" / "im0.png"
     attacks = ("--attack", "fgsm:eps=4/255", "--attack", "pgd:eps=4/255,steps=2")
@@ -126,6 +133,8 @@ def test_the_table_the_report_the_rows_and_a_replay(call, folder):
     assert "worst case" in out
     assert call("report", folder / "run")[0] == 0
     assert (folder / "run" / "report.html").stat().st_size > 1000
+    code, out, _ = call("report", folder / "run", "--markdown")
+    assert (code, out.startswith("| attack |")) == (0, True)
     assert call("export", folder / "run", "--to", "csv")[0] == 0
     code, out, _ = call("replay", folder / "run", "im1", "pgd")
     assert (code, "equal to its row" in out) == (0, True)

@@ -109,11 +109,19 @@ def merge(
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown instead.")] = False,
+) -> None:
     """Write FOLDER/report.html, one self-contained page.
 
     Example: `robustseg report runs/first`
     """
+    if markdown:
+        from robustseg.report import load, table
+
+        print(table.markdown(load.read_summary(folder)), end="")
+        return
     from robustseg.report.page import report as go
 
     print(go(folder))
@@ -221,6 +229,14 @@ def list_(
     Console().print(table)
 
 
+def _explain(name: str | None) -> None:
+    if name is not None:
+        from robustseg.models.findings import explain
+
+        print(explain(name))
+        raise typer.Exit()
+
+
 @app.command()
 def doctor(
     model: ModelRef,
@@ -229,6 +245,12 @@ def doctor(
     device: Device = "auto",
     resize: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH, as for `evaluate`.")] = None,
     class_map: Annotated[Path | None, typer.Option(help="As for `evaluate`.")] = None,
+    explain: Annotated[
+        str | None,
+        typer.Option(
+            callback=_explain, is_eager=True, metavar="NAME", help="Print what a finding means and how to mend it."
+        ),
+    ] = None,
     json: Json = False,
 ) -> int:
     """Find out whether an attack on this model would mean anything; exit code 1 if not.

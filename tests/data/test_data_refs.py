@@ -43,6 +43,15 @@ def test_a_bare_path_is_told_what_to_put_in_front(tmp_path):
         parse(str(tmp_path))
 
 
+def test_a_mistyped_bundled_split_is_corrected(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="did you mean the bundled street:val"):
+        load_data("street:vall")
+    (tmp_path / "vall").mkdir()
+    with pytest.raises(UserError, match=r"meta\.json"):
+        load_data("street:vall")
+
+
 def test_a_kind_without_a_folder_shows_the_form():
     with pytest.raises(UserError, match="camvid:PATH:test"):
         parse("camvid:")

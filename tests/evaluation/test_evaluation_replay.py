@@ -175,3 +175,20 @@ def test_pictures_of_an_attack_that_failed_are_left_out(tmp_path):
     run(tmp_path, keep=1, attacks=[Push(cheat="shape")], eps=None)
     index = json.loads((tmp_path / "pictures" / "INDEX.json").read_text())
     assert [a["spec"] for a in index["images"][0]["attacks"]] == ["noise:eps=8/255"]
+
+
+def test_an_ensemble_is_replayed_by_its_members(tmp_path):
+    evaluate(model(), Toy(number=2), ["strong:steps=2"], eps="8/255", out=tmp_path, batch_size=2)
+    (ensemble,) = read(tmp_path).runs[-1].ensembles.values()
+    with pytest.raises(UserError, match="replay one of") as caught:
+        replay(tmp_path, "im00", "strong", model=model(), data=Toy(number=2))
+    assert all(member in str(caught.value) for member in ensemble)
+
+
+def test_no_class_looks_like_the_black_of_ignored_pixels():
+    from robustseg.evaluation.colours import FAMILIAR, palette
+
+    names = [*FAMILIAR, *(f"class {n}" for n in range(40))]
+    found = palette(["background", *(n for n in names if n != "background")])
+    assert len({tuple(c) for c in found.values()}) == len(found)
+    assert min(sum(v * v for v in c) ** 0.5 for c in found.values()) > 100

@@ -11,8 +11,9 @@ from tiny_networks import OneByOne
 from torch import nn
 
 import robustseg as rs
+from robustseg.errors import UserError
 from robustseg.models import check
-from robustseg.models.findings import EXPLAINED, Finding, failed, render
+from robustseg.models.findings import EXPLAINED, Finding, explain, failed, render
 from robustseg.types import DenseOutput, Sample
 
 COLOURS = ("red", "green", "blue")
@@ -227,4 +228,16 @@ def test_every_name_has_a_page_and_every_finding_a_line():
     lines = render([Finding("class-names", "warning", "w"), Finding("wrong-size", "error", "e")])
     assert lines[0] == "error    wrong-size: e"
     assert lines[3].endswith("docs/doctor/README.md#class-names")
+    assert "robustseg doctor --explain class-names" in lines[3]
     assert not failed([Finding("class-names", "warning", "w")])
+
+
+def test_every_finding_is_explained_where_only_the_package_is_installed():
+    page = (Path(__file__).parents[2] / "docs" / "doctor" / "README.md").read_text()
+    for name in EXPLAINED:
+        text = explain(name)
+        assert text in page
+        assert text.count("\n#") == 0
+        assert len(text.split()) > 20
+    with pytest.raises(UserError, match="did you mean gradient-zero"):
+        explain("gradient-zer")

@@ -6,6 +6,7 @@ Layout: ``DIR/meta.json``, ``images/000000.jpg``, ``labels/000000.png`` (Citysca
 
 from __future__ import annotations
 
+import difflib
 import json
 from importlib import resources
 from pathlib import Path
@@ -14,7 +15,7 @@ from robustseg.data import layout
 from robustseg.data.cityscapes import CLASSES, THINGS
 from robustseg.data.labels import plain_code
 from robustseg.data.pairs import Pair, PairDataSet
-from robustseg.data.refs import Ref
+from robustseg.data.refs import BUNDLED, Ref
 from robustseg.errors import UserError
 
 __all__ = ["PARTS", "read"]
@@ -50,6 +51,9 @@ def _root(ref: Ref) -> Path:
         if not root.is_dir():
             raise UserError(f"data {ref.text}: the bundled pack is not installed; reinstall robustseg or render one")
         return root
+    close = difflib.get_close_matches(str(ref.path), BUNDLED, n=1)
+    if close and not ref.path.exists():
+        raise UserError(f"data {ref.text}: no such folder; did you mean the bundled street:{close[0]}?")
     path = layout.folder(ref.path, ref.text)
     if ref.split is not None:
         return layout.folder(path / ref.split, ref.text, "split")

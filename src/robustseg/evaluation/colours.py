@@ -16,8 +16,8 @@ FAMILIAR = {  # street classes look as people know them from Cityscapes
     "wall": (102, 102, 156), "fence": (190, 153, 153), "pole": (153, 153, 153), "traffic light": (250, 170, 30),
     "traffic sign": (220, 220, 0), "sign symbol": (220, 220, 0), "vegetation": (107, 142, 35), "tree": (107, 142, 35),
     "terrain": (152, 251, 152), "sky": (70, 130, 180), "person": (220, 20, 60), "pedestrian": (220, 20, 60),
-    "rider": (255, 0, 0), "car": (0, 0, 142), "truck": (0, 0, 70), "bus": (0, 60, 100), "train": (0, 80, 100),
-    "motorcycle": (0, 0, 230), "bicycle": (119, 11, 32), "bicyclist": (119, 11, 32), "background": (40, 40, 40),
+    "rider": (255, 0, 0), "car": (0, 0, 142), "truck": (0, 0, 110), "bus": (0, 60, 100), "train": (0, 80, 100),
+    "motorcycle": (0, 0, 230), "bicycle": (119, 11, 32), "bicyclist": (119, 11, 32), "background": (196, 196, 208),
 }  # fmt: skip
 
 

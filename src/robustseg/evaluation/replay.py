@@ -94,8 +94,9 @@ def _spec(run: Run, attack: str) -> str:
     """The canonical spec that ``attack`` means in a run: its text, or a beginning that fits one alone."""
     fits = [s for s in run.attacks if s == attack] or [s for s in run.attacks if s.startswith(attack)]
     if len(fits) != 1:
-        if attack in run.ensembles:
-            raise UserError(f"{attack} is composed of rows; replay one of {', '.join(run.ensembles[attack])}")
+        members = dict.fromkeys(m for spec, parts in run.ensembles.items() if spec.startswith(attack) for m in parts)
+        if members and not fits:
+            raise UserError(f"{attack} is composed of the rows of its members; replay one of {', '.join(members)}")
         what = "fits several" if fits else "is none"
         raise UserError(f"attack {attack!r} {what} of this run's: {', '.join(fits or run.attacks)}")
     return fits[0]

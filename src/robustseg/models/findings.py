@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import resources
 from typing import Literal
 
-__all__ = ["EXPLAINED", "PAGE", "Finding", "failed", "render"]
+from robustseg.errors import UserError
+
+__all__ = ["EXPLAINED", "PAGE", "Finding", "explain", "failed", "render"]
 
 PAGE = "docs/doctor/README.md"
 EXPLAINED = {
@@ -43,6 +48,21 @@ class Finding:
         return f"{PAGE}#{self.name}"
 
 
+def explain(name: str) -> str:
+    """The section of the docs on one finding, as Markdown. Raises UserError for a name that is none.
+
+    >>> explain("gradient-zero").splitlines()[0]
+    '### gradient-zero'
+    """
+    if name not in EXPLAINED:
+        close = difflib.get_close_matches(name, EXPLAINED, 3, 0.5)
+        raise UserError(f"the doctor knows no {name!r}; " + (f"did you mean {' or '.join(close)}?" if close else
+                        f"its findings are {', '.join(EXPLAINED)}"))  # fmt: skip
+    text = (resources.files("robustseg.models") / "doctor.md").read_text(encoding="utf-8")
+    section = text.partition(f"### {name}\n")[2]
+    return f"### {name}\n" + re.split(r"^##", section, maxsplit=1, flags=re.M)[0].rstrip()
+
+
 def failed(findings: Sequence[Finding]) -> bool:
     """Whether an evaluation of this model would be worthless (the exit code)."""
     return any(finding.level == "error" for finding in findings)
@@ -54,12 +74,15 @@ def render(findings: Sequence[Finding]) -> list[str]:
     >>> render([])
     ['ok       all 16 checks passed']
     >>> render([Finding("gradient-zero", "error", "3 of 4 images")])[1]
-    '         see docs/doctor/README.md#gradient-zero'
+    '         see robustseg doctor --explain gradient-zero, or docs/doctor/README.md#gradient-zero'
     """
     if not findings:
         return [f"ok       all {len(EXPLAINED)} checks passed"]
     order = {"error": 0, "warning": 1, "ok": 2}
     lines = []
     for finding in sorted(findings, key=lambda f: order[f.level]):
-        lines += [f"{finding.level:<8} {finding.name}: {finding.message}", f"         see {finding.page}"]
+        lines += [
+            f"{finding.level:<8} {finding.name}: {finding.message}",
+            f"         see robustseg doctor --explain {finding.name}, or {finding.page}",
+        ]
     return lines
