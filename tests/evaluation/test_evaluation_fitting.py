@@ -75,6 +75,19 @@ def test_without_fit_data_the_one_line_says_what_to_give(tmp_path):
         evaluate(model(), Toy(), [Learns()], out=tmp_path)
 
 
+@pytest.mark.parametrize("name", ["sea", "balanced-masked-ce"])
+def test_the_attack_that_was_asked_for_is_named_and_another_offered(tmp_path, name):
+    with pytest.raises(UserError, match=rf"^{name} must be fitted .*class counts.* give --fit-data REF, or use strong"):
+        evaluate(model(), Toy(), f"{name}:steps=3", out=tmp_path)
+
+
+def test_strong_needs_no_other_images(tmp_path):
+    summary = evaluate(model(), Toy(), "strong:steps=3", out=tmp_path, batch_size=6)
+    entry = summary["attacks"]["strong:eps=8/255,steps=3"]
+    assert sorted(m.partition(":")[0] for m in entry["members"]) == ["js", "masked-ce", "padam-cos", "tsallis"]
+    assert entry["failed"] == 0
+
+
 def test_an_ensemble_expands_into_member_rows_and_shares_its_artefact(tmp_path):
     summary = run(tmp_path, attacks=["sea:steps=3", "balanced-masked-ce:steps=3"])
     assert len(list((tmp_path / "artefacts").iterdir())) == 1

@@ -27,7 +27,10 @@ def fit_data(given: str | DataSet | None, data: DataSet, resize: tuple[int, int]
     if given is None:
         given = fit_ref(data.ref) if _is_ref(data) else None
         if given is None:
-            raise UserError(f"{attack} must be fitted on images that are not scored; name them with --fit-data REF")
+            raise UserError(
+                f"{attack} must be fitted (class counts) on images that are not scored; {data.ref} names none: "
+                "give --fit-data REF, or use strong, which needs none"
+            )
     return load_data(given, resize=resize) if isinstance(given, str) else given
 
 

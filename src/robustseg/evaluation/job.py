@@ -124,12 +124,12 @@ def definite(
     ensembles: dict[str, list[str]] = {}
     artefacts: dict[str, catalog.Artefact] = {}
 
-    def ready(attack: Any) -> Any:
+    def ready(attack: Any, whole: Any) -> Any:
         if not getattr(attack, "needs_fit", False) or getattr(attack, "artefact", None) is not None:
             return attack
         name = fitting.fit_name(attack)
         if name not in artefacts:
-            other = fitting.fit_data(fit_data, dataset, size, attack.name)
+            other = fitting.fit_data(fit_data, dataset, size, whole.name)
             seen = Mapped.of(other, network.spec.classes, class_map)
             artefacts[name] = fitting.fit(
                 attack, network, seen, items, seed, Path(out) / "artefacts",
@@ -139,7 +139,7 @@ def definite(
 
     for whole in wanted:
         members = catalog.expand(whole) if isinstance(whole, catalog.Attack) else [whole]
-        fitted = [ready(m) for m in members]
+        fitted = [ready(m, whole) for m in members]
         for one in fitted:
             plan = _plan(one, clean, seed, region, eight_bit, early_stop, mapped)
             if planned.setdefault(plan.spec, plan).key != plan.key:
