@@ -199,6 +199,13 @@ def test_our_scores_are_those_of_the_task(tmp_path):
         assert np.isnan(value) if there is None else value == pytest.approx(there)
 
 
+def test_there_is_one_set_of_formulas():
+    from robustseg.evaluation import tally
+    from robustseg.tasks import scoring
+
+    assert all(getattr(tally, n) is getattr(scoring, n) for n in ("mean_iou", "nan_mean", "ratio", "found_by_size"))
+
+
 def test_only_the_images_of_the_request_count(contents):
     run = replace(contents.runs[0], images=["x"])
     assert summary(contents, run)["attacks"]["p:eps=8/255"]["aAcc"] == 2 / 4

@@ -90,6 +90,13 @@ def test_a_failed_row_gives_way_to_a_good_one(tmp_path):
     assert merge(folders, out=tmp_path / "joined")["failed"] == 0
 
 
+def test_an_empty_shard_leaves_no_warning_in_the_whole(tmp_path):
+    for part in (2, 1):
+        options = {"out": tmp_path / str(part), "batch_size": 2, "shard": f"{part}/2"}
+        evaluate(model(), Toy(number=2), ["fgsm"], eps="16/255", **options)
+    assert merge([tmp_path / "2", tmp_path / "1"], out=tmp_path / "whole")["cautions"] == []
+
+
 def test_nothing_to_merge(tmp_path):
     with pytest.raises(UserError, match="nothing to merge"):
         merge([], out=tmp_path)

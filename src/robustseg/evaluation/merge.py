@@ -42,7 +42,10 @@ def merge(folders: Sequence[str | Path], *, out: str | Path) -> dict[str, Any]:
             f"{len(missing)} of {len(run.images)} images are in no shard or not finished, e.g. {missing[0]}; "
             "finish or add their shards"
         )
-    run = replace(run, info={**run.info, "shard": None, "merged": len(folders)})
+    warnings = dict.fromkeys(
+        w for c in found for w in c.runs[-1].info.get("warnings", ()) if not w.startswith("shard ")
+    )
+    run = replace(run, info={**run.info, "shard": None, "merged": len(folders), "warnings": list(warnings)})
     with Store(out) as store:
         for key in _keys(run):
             store.add_key(found[0].keys[key])

@@ -1,4 +1,4 @@
-"""Per-image statistics stacked into arrays, and the scores that follow from their sums. numpy only.
+"""Per-image statistics stacked into arrays; the formulas are those of ``tasks.scoring``. numpy only.
 
 Conventions: a class absent from truth and prediction is left out of a mean (never 0, never 1); nothing to
 average gives NaN here and ``null`` in the summary; all scores are fractions in [0,1].
@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustseg.tasks.scoring import FOUND, SIZES
+from robustseg.tasks.scoring import SIZES, found_by_size, mean_iou, nan_mean, ratio
 
-__all__ = ["Tally", "image_miou", "mean_iou", "recall_by_size", "stack"]
+__all__ = ["Tally", "image_miou", "mean_iou", "nan_mean", "ratio", "recall_by_size", "stack"]
 
 Array = NDArray[np.float64]
 
@@ -54,13 +54,8 @@ def stack(stats: Sequence[Mapping[str, Any]], classes: int) -> Tally:
         return np.array([s.get(name) or 0 for s in stats], dtype=np.float64)
 
     hits, counts = np.zeros((n, 3)), np.zeros((n, 3))
-    edges = [low for low, _ in SIZES.values()][1:]
     for i, s in enumerate(stats):
-        if objects := s.get("objects"):
-            area, hit = np.array([[o[1], o[2]] for o in objects], dtype=np.float64).T
-            bins = np.digitize(area, edges)
-            hits[i] = np.bincount(bins, weights=hit >= FOUND * area, minlength=3)
-            counts[i] = np.bincount(bins, minlength=3)
+        hits[i], counts[i] = found_by_size(s.get("objects") or ())
     return Tally(
         table("inter"),
         table("pred"),
@@ -72,26 +67,6 @@ def stack(stats: Sequence[Mapping[str, Any]], classes: int) -> Tally:
         hits,
         counts,
     )
-
-
-def ratio(top: Array, bottom: Array) -> Array:
-    """``top / bottom``, NaN where there is nothing to divide by."""
-    return np.divide(top, bottom, out=np.full(np.broadcast(top, bottom).shape, np.nan), where=bottom > 0)
-
-
-def nan_mean(values: Array) -> Array:
-    """Mean over the last axis of what is there; NaN where nothing is."""
-    there = ~np.isnan(values)
-    return ratio(np.where(there, values, 0.0).sum(-1), there.sum(-1).astype(np.float64))
-
-
-def mean_iou(inter: Array, pred: Array, target: Array) -> Array:
-    """mIoU of summed counts ``(…,C)`` over the classes present in truth or prediction.
-
-    >>> float(mean_iou(np.array([3., 0., 0.]), np.array([4., 0., 0.]), np.array([3., 1., 0.])))
-    0.375
-    """
-    return nan_mean(ratio(inter, pred + target - inter))
 
 
 def image_miou(tally: Tally) -> Array:
