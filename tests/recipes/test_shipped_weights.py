@@ -1,0 +1,38 @@
+"""What the zoo ships: complete folders, within the size limits, rebuilt by their library, saying what they measured."""
+
+import json
+
+import pytest
+import torch
+from recipes.command import ROOT
+from recipes.export import reload
+from recipes.networks import logits
+from recipes.recipes import RECIPES
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_shipped(recipe):
+    folder = ROOT / recipe.folder
+    facts = json.loads((folder / "robustseg.json").read_text())
+    assert (folder / "model.safetensors").stat().st_size <= 10_000_000
+    assert facts["parameters"] <= 5_000_000
+    assert facts["classes"] == list(recipe.classes)
+    assert 0.3 < facts["clean"]["mIoU"] < facts["clean"]["aAcc"] < 1
+    assert recipe.licence in (folder / "README.md").read_text()
+    assert folder.is_relative_to(ROOT / ("weights-nc" if recipe.data == "camvid" else "src"))
+    network = reload(recipe, folder)
+    assert sum(p.numel() for p in network.parameters()) == facts["parameters"]
+    pixels = torch.randn(1, 3, 64, 128, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    scores = logits(network, pixels)
+    assert scores.isfinite().all()
+    (gradient,) = torch.autograd.grad(scores.logsumexp(1).mean(), pixels)
+    assert (gradient.abs().amax(1) > 0).float().mean() > 0.5
+
+
+def test_the_page_says_what_the_folders_say():
+    page = (ROOT / "docs" / "zoo.md").read_text()
+    for name, recipe in RECIPES.items():
+        facts = json.loads((ROOT / recipe.folder / "robustseg.json").read_text())
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| `{name}`")]
+        assert f"| {facts['clean']['aAcc']:.3f} | {facts['clean']['mIoU']:.3f} |" in row
+        assert f"{facts['parameters'] / 1e6:.2f} M" in row
