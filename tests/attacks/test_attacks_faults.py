@@ -97,3 +97,19 @@ def test_order_does_not_matter_when_faults_are_joined():
     first, second = (t.flatten() for t in torch.meshgrid(every, every, indexing="ij"))
     assert torch.equal(joined_faults(first, second), joined_faults(second, first))
     assert joined_faults(torch.tensor(ZERO), torch.tensor(MOVED)) == MOVED
+
+
+@pytest.mark.parametrize("update", UPDATES)
+def test_the_model_never_sees_an_iterate_that_is_no_number(update):
+    images, labels = toys.scene()
+    net, seen = NanFrom(2.0), []
+    net.register_forward_hook(lambda m, x, y: seen.append(bool(x[0].isfinite().all())))
+    toys.ready(f"pgd:update={update},steps=6", 4)(toys.Toy(net, 4), images, labels)
+    assert len(seen) == 7
+    assert all(seen)
+
+
+def test_an_infinite_objective_with_a_finite_gradient_is_a_fault():
+    images, labels = toys.scene()
+    attack = toys.ready(lambda output, target: output.scores.flatten(1).sum(1) + float("inf"), 4, steps=3)
+    assert attack(toys.Toy(toys.conv_net(), 4), images, labels).fault.tolist() == [1, 1, 1]
