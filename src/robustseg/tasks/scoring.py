@@ -64,7 +64,7 @@ def found_by_size(objects: Sequence[Sequence[int]]) -> tuple[Array, Array]:
     area, hit = np.array([[o[1], o[2]] for o in objects], dtype=np.float64).T
     bins = np.digitize(area, [low for low, _ in SIZES.values()][1:])
     found = np.bincount(bins, weights=hit >= FOUND * area, minlength=3)
-    return found, np.bincount(bins, minlength=3).astype(np.float64)
+    return found.astype(np.float64), np.bincount(bins, minlength=3).astype(np.float64)
 
 
 def score(rows: Sequence[dict[str, Any]], classes: Sequence[str]) -> dict[str, Any]:
