@@ -137,7 +137,7 @@ STREET_SEGFORMER = Recipe(
     name="street-segformer",
     library="hf",
     network=_segformer(32, 64, 128, 192),
-    stages=(Stage(2600, (128, 256), 4, (0.5, 1.25)), Stage(2400, (192, 384), 4, (0.6, 1.4))),
+    stages=(Stage(2600, (128, 256), 4, (0.5, 1.25)), Stage(4700, (192, 384), 4, (0.6, 1.4))),
     folder="src/robustseg/zoo/street-segformer",
     lr=1e-3,
     **_STREET,
