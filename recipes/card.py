@@ -88,7 +88,7 @@ Command: `{facts["command"]}` (recipe `{recipe.name}` in `recipes/recipes.py`, s
 
 {facts["steps"]} steps{state}, AdamW, class-balanced cross-entropy + soft Dice; {settings}.
 Random scale-crop, mirror, colour jitter.
-The exported weights are the exponential moving average at the last step; nothing was selected on the images measured.
+The exported weights are the exponential moving average at the last step, not the best of several.
 {facts["cpu_minutes"]:.0f} CPU-minutes on one thread of {facts["hardware"]}, bfloat16 autocast, {facts["versions"]}.
 Curve: `recipes/curves/{recipe.name}.png`.{note}
 
