@@ -118,7 +118,9 @@ def _warnings(job: Job, store: Store, batch_size: int | str) -> list[str]:
         image = job.data.whole(0).image[None].to(job.device)
         lines = [f"{f.name}: {f.message} (`robustseg doctor` says more)" for f in glance(job.model, image)]
         store.set_meta(note, seen := json.dumps(lines))
-    return [*found, *json.loads(seen)]
+    # an attack object of the user's own need not have any
+    own = [w for p in job.attacks for w in getattr(p.attack, "warnings", ())]
+    return [*found, *json.loads(seen), *dict.fromkeys(own)]
 
 
 def _loop(job: Job, store: Store, batch_size: int | str, keeper: Keeper, tell: Progress) -> dict[str, Any]:
