@@ -285,7 +285,13 @@ def test_ctrl_c_leaves_a_store_that_continues(call, folder):
     ]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     child = subprocess.Popen(
-        list(map(str, command)), env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        list(map(str, command)),
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a suite run in the background inherits an ignored Ctrl-C, and so would the child
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     store, until = folder / "run" / "store.sqlite", time.monotonic() + 90
     while time.monotonic() < until and not (store.exists() and any(read(folder / "run").rows.values())):
