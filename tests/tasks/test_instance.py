@@ -32,7 +32,6 @@ def detections(rng, masks, labels):
 
 
 def test_equals_the_official_tool():
-    pytest.importorskip("pycocotools")
     from pycocotools import mask as rle
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
