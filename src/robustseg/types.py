@@ -24,7 +24,10 @@ __all__ = [
     "ModelSpec",
     "Output",
     "QueryOutput",
+    "RegionOutput",
     "Sample",
+    "SegmentTarget",
+    "Segments",
     "SemanticTarget",
     "UserError",
     "View",
@@ -35,11 +38,27 @@ __all__ = [
 
 
 @dataclass(frozen=True)
+class Segments:
+    """The segments of one image: ``masks (S,H,W)`` bool, ``categories (S,)`` int64 class indices, ``crowd (S,)`` bool.
+
+    Panoptic truth never overlaps; instance truth may. A crowd is a group nobody counted: neither a hit nor a miss.
+    """
+
+    masks: Tensor
+    categories: Tensor
+    crowd: Tensor
+
+    def __len__(self) -> int:
+        return len(self.categories)
+
+
+@dataclass(frozen=True)
 class Sample:
     """One image of a data set with whatever truth it has.
 
     Shapes: ``image (3,H,W)`` float32 in [0,1]; ``labels (H,W)`` int64, data-set indices plus the ignore value;
-    ``instances (H,W)`` int32, 0 = no object; ``regions`` named boolean masks ``(H,W)`` (e.g. ``"clothing"``).
+    ``instances (H,W)`` int32, 0 = no object; ``regions`` named boolean masks ``(H,W)`` (e.g. ``"clothing"``);
+    ``segments``: segment truth that labels and instances cannot say (crowds, overlaps); ``tasks.truth`` reads either.
     """
 
     id: str
@@ -47,11 +66,15 @@ class Sample:
     labels: Tensor | None = None
     instances: Tensor | None = None
     regions: Mapping[str, Tensor] = field(default_factory=dict)
+    segments: Segments | None = None
 
 
 @runtime_checkable
 class DataSet(Protocol):
-    """What a reader yields: samples by position, with stable ids, class names and one ignore value."""
+    """What a reader yields: samples by position, with stable ids, class names and one ignore value.
+
+    Optional: ``things`` (names of the countable classes) and ``tasks`` (what its truth can score; default: semantic).
+    """
 
     @property
     def ref(self) -> str: ...
@@ -102,6 +125,35 @@ class SemanticTarget:
         return self.valid.flatten(1).sum(1).clamp_min(1).float()
 
 
+@dataclass(frozen=True)
+class SegmentTarget(SemanticTarget):
+    """Truth with segments: a ``SemanticTarget`` that also knows what belongs together.
+
+    Shapes: ``masks (B,S,H,W)`` bool; ``categories (B,S)`` int64, -1 where an image has fewer than S segments; ``crowd
+    (B,S)`` bool; ``things (C,)`` bool, the countable classes; ``prompts (B,S,4)`` float boxes (x0,y0,x1,y1) in pixels
+    for models that are asked for one segment at a time. What lies in no segment is void.
+    """
+
+    masks: Tensor = field(default_factory=lambda: torch.zeros(0, 0, 0, 0, dtype=torch.bool))
+    categories: Tensor = field(default_factory=lambda: torch.zeros(0, 0, dtype=torch.int64))
+    crowd: Tensor = field(default_factory=lambda: torch.zeros(0, 0, dtype=torch.bool))
+    things: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
+    prompts: Tensor | None = None
+
+    def select(self, keep: Tensor) -> SegmentTarget:
+        """The images of the batch at the indices ``keep``."""
+        prompts = None if self.prompts is None else self.prompts[keep]
+        return SegmentTarget(
+            self.labels[keep], self.ignore, self.masks[keep], self.categories[keep], self.crowd[keep], self.things,
+            prompts,
+        )  # fmt: skip
+
+    @cached_property
+    def counted(self) -> Tensor:
+        """``(B,S)`` bool: real segments that count, neither padding nor crowd."""
+        return (self.categories >= 0) & ~self.crowd
+
+
 # ------------------------------------------------------------------------------------------------ models
 
 
@@ -127,18 +179,48 @@ class QueryOutput:
     extras: Mapping[str, Any] = field(default_factory=dict)
 
 
-Output: TypeAlias = DenseOutput | QueryOutput
+@dataclass(frozen=True)
+class RegionOutput:
+    """Two-stage detection (Mask R-CNN), everything differentiable, padded to R proposals an image, before any NMS.
+
+    Shapes: ``objectness (B,A)`` logits and ``anchors (B,A,4)`` of the first stage, ``box_deltas (B,A,4)``;
+    ``proposals (B,R,4)`` boxes (x0,y0,x1,y1) in image pixels, no gradient; ``present (B,R)`` bool, False = padding;
+    ``class_logits (B,R,K)``, class 0 = background; ``boxes (B,R,K,4)`` refined, in image pixels; ``mask_logits
+    (B,R,K,m,m)``, each class's mask over its proposal's own box; ``size`` the (H,W) of the image.
+    """
+
+    objectness: Tensor
+    anchors: Tensor
+    box_deltas: Tensor
+    proposals: Tensor
+    present: Tensor
+    class_logits: Tensor
+    boxes: Tensor
+    mask_logits: Tensor
+    size: tuple[int, int]
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
+
+Output: TypeAlias = DenseOutput | QueryOutput | RegionOutput
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What is known of a model without running it. ``digest`` is the hash of weights and configuration."""
+    """What is known of a model without running it. ``digest`` is the hash of weights and configuration.
+
+    ``task``: "semantic", "universal" (mask classification), "instance" or "prompted"; ``tasks``: what can be scored.
+    """
 
     ref: str
     task: str
     classes: tuple[str, ...]
     digest: str
     family: str = "plain"
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks whose scores its output can give."""
+        return ("semantic", "instance", "panoptic") if self.task == "universal" else (self.task,)
 
 
 @runtime_checkable
@@ -149,7 +231,14 @@ class Model(Protocol):
     def spec(self) -> ModelSpec: ...
     @property
     def module(self) -> torch.nn.Module: ...
-    def __call__(self, images: Tensor, *, want: frozenset[str] = frozenset()) -> Output: ...
+    def __call__(
+        self,
+        images: Tensor,
+        *,
+        prompts: Tensor | None = None,
+        proposals: Tensor | None = None,
+        want: frozenset[str] = frozenset(),
+    ) -> Output: ...
 
 
 # ------------------------------------------------------------------------------------------------ attacks

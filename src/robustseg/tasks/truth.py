@@ -1,0 +1,83 @@
+"""What the truth of an image says about segments: objects one by one, stuff by class, crowds apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from robustseg.types import Sample, SegmentTarget, Segments
+
+__all__ = ["boxes", "segments", "target"]
+
+
+def segments(sample: Sample, things: Sequence[bool], ignore: int) -> Segments:
+    """The segments of a sample, its own where it brings them; class indices are those of its labels.
+
+    Every object number is a segment, of the class of most of its counted pixels; every stuff class is one segment;
+    pixels of a thing class without a number are a crowd of that class. Ignored pixels are in no segment.
+
+    >>> labels, objects = torch.tensor([[0, 1, 1, 255]]), torch.tensor([[0, 1, 0, 0]])
+    >>> s = segments(Sample("a", torch.zeros(3, 1, 4), labels, objects), [False, True], 255)
+    >>> s.masks.long().tolist(), s.categories.tolist(), s.crowd.tolist()
+    ([[[0, 1, 0, 0]], [[1, 0, 0, 0]], [[0, 0, 1, 0]]], [1, 0, 1], [False, False, True])
+    """
+    if sample.segments is not None:
+        return sample.segments
+    assert sample.labels is not None
+    labels = sample.labels
+    valid = labels != ignore
+    thing = torch.tensor(list(things), dtype=torch.bool)
+    countable = thing[torch.where(valid, labels, 0)] & valid
+    objects = torch.zeros_like(labels) if sample.instances is None else sample.instances.long() * countable
+    masks: list[Tensor] = []
+    categories: list[int] = []
+    crowd: list[bool] = []
+    for number in objects.unique().tolist():
+        if number:
+            mask = objects == number
+            masks.append(mask)
+            categories.append(int(torch.bincount(labels[mask]).argmax()))
+            crowd.append(False)
+    rest = torch.where(valid & (objects == 0), labels, -1)
+    for category in rest.unique().tolist():
+        if category >= 0:
+            masks.append(rest == category)
+            categories.append(category)
+            crowd.append(bool(thing[category]))
+    stacked = torch.stack(masks) if masks else torch.zeros(0, *labels.shape, dtype=torch.bool)
+    return Segments(stacked, torch.tensor(categories, dtype=torch.int64), torch.tensor(crowd, dtype=torch.bool))
+
+
+def target(samples: Sequence[Sample], things: Sequence[bool], ignore: int) -> SegmentTarget:
+    """The truth of a batch, padded to the largest number of segments; ``prompts`` are the boxes of the segments."""
+    each = [segments(s, things, ignore) for s in samples]
+    most, (H, W) = max(len(s) for s in each), samples[0].image.shape[-2:]
+    masks = torch.zeros(len(each), most, H, W, dtype=torch.bool)
+    categories = torch.full((len(each), most), -1, dtype=torch.int64)
+    crowd = torch.zeros(len(each), most, dtype=torch.bool)
+    for i, s in enumerate(each):
+        masks[i, : len(s)], categories[i, : len(s)], crowd[i, : len(s)] = s.masks, s.categories, s.crowd
+    labels = torch.stack([s.labels for s in samples])  # type: ignore[arg-type]
+    thing = torch.tensor(list(things), dtype=torch.bool)
+    return SegmentTarget(labels, ignore, masks, categories, crowd, thing, boxes(masks))
+
+
+def boxes(masks: Tensor) -> Tensor:
+    """Tight boxes ``(…,4)`` float (x0, y0, x1, y1) of masks ``(…,H,W)``, x1 and y1 past the last pixel; empty: zeros.
+
+    >>> boxes(torch.tensor([[[0, 1, 1], [0, 0, 0]]]).bool())
+    tensor([[1., 0., 3., 1.]])
+    """
+    columns, rows = masks.any(-2), masks.any(-1)
+
+    def span(line: Tensor) -> tuple[Tensor, Tensor]:
+        n = line.shape[-1]
+        line = line.long()
+        there = line.amax(-1) > 0
+        first, last = line.argmax(-1), n - line.flip(-1).argmax(-1)
+        return torch.where(there, first, 0), torch.where(there, last, 0)
+
+    (x0, x1), (y0, y1) = span(columns), span(rows)
+    return torch.stack([x0, y0, x1, y1], -1).float()
