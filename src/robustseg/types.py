@@ -107,6 +107,10 @@ class SemanticTarget:
         """The images of the batch at the indices ``keep``."""
         return SemanticTarget(self.labels[keep], self.ignore)
 
+    def to(self, device: torch.device | str) -> SemanticTarget:
+        """The same target on a device."""
+        return SemanticTarget(self.labels.to(device), self.ignore)
+
     # asked for in every step of an attack, and always the same: kept from the first time on
 
     @cached_property
@@ -146,6 +150,14 @@ class SegmentTarget(SemanticTarget):
         return SegmentTarget(
             self.labels[keep], self.ignore, self.masks[keep], self.categories[keep], self.crowd[keep], self.things,
             prompts,
+        )  # fmt: skip
+
+    def to(self, device: torch.device | str) -> SegmentTarget:
+        """The same target on a device."""
+        prompts = None if self.prompts is None else self.prompts.to(device)
+        return SegmentTarget(
+            self.labels.to(device), self.ignore, self.masks.to(device), self.categories.to(device),
+            self.crowd.to(device), self.things.to(device), prompts,
         )  # fmt: skip
 
     @cached_property
@@ -208,7 +220,8 @@ Output: TypeAlias = DenseOutput | QueryOutput | RegionOutput
 class ModelSpec:
     """What is known of a model without running it. ``digest`` is the hash of weights and configuration.
 
-    ``task``: "semantic", "universal" (mask classification), "instance" or "prompted"; ``tasks``: what can be scored.
+    ``task``: "semantic", "universal" (mask classification), "instance" or "prompted"; ``tasks``: what can be scored;
+    ``things``: names of its countable classes, where it knows them (else the data say).
     """
 
     ref: str
@@ -216,6 +229,7 @@ class ModelSpec:
     classes: tuple[str, ...]
     digest: str
     family: str = "plain"
+    things: tuple[str, ...] = ()
 
     @property
     def tasks(self) -> tuple[str, ...]:

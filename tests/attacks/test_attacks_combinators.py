@@ -17,7 +17,7 @@ from robustseg.types import DenseOutput, SemanticTarget
 def problem(n: int = 3, early_stop: bool = True) -> Problem:
     images = torch.full((n, 3, 2, 2), 0.5)
     return Problem(
-        forward=lambda x: DenseOutput(x),
+        forward=lambda x, target, state: DenseOutput(x),
         images=images,
         target=SemanticTarget(torch.arange(n).view(n, 1, 1).expand(n, 2, 2)),
         state={"index": torch.arange(n)},

@@ -37,9 +37,9 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class Problem:
-    """One batch to attack. ``forward`` maps images to an output at label size; ``state`` is the objective's."""
+    """One batch to attack. ``forward`` maps images, their target and the objective's state to an output."""
 
-    forward: Callable[[Tensor], Output]
+    forward: Callable[[Tensor, SemanticTarget, State], Output]
     images: Tensor
     target: SemanticTarget
     state: State
@@ -202,7 +202,7 @@ def gradient_search(
             with torch.set_grad_enabled(not last):
                 theta = active.theta.requires_grad_(not last)
                 x = active.images + theta
-                view = View(active.images, x, theta, problem.forward(x))
+                view = View(active.images, x, theta, problem.forward(x, active.target, active.objective))
                 if not last:
                     terms, state = objective.value(view, active.target, active.objective, progress)
             with torch.no_grad():

@@ -11,23 +11,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robustseg.attacks.combinators import join_traces, only
-from robustseg.attacks.constraints import Ball
-from robustseg.attacks.loop import UNTRIED, Found, Problem, Search
-from robustseg.catalog import build
+from robustseg.attacks.combinators import join_traces
+from robustseg.catalog import build, running
 from robustseg.catalog.artefact import Artefact, class_pixels
 from robustseg.catalog.door import check_input
 from robustseg.catalog.entries import ENTRIES, Entry
-from robustseg.catalog.goals import goal_labels
 from robustseg.catalog.spec import Params, number, step_length, text_of
 from robustseg.errors import UserError
-from robustseg.objectives.base import Objective
 from robustseg.ops import seeds
 from robustseg.ops.state import frozen
-from robustseg.tasks.semantic import dense
-from robustseg.types import AttackResult, DataSet, DenseOutput, Model, SemanticTarget, State, View
+from robustseg.types import AttackResult, DataSet, Model, SemanticTarget
 
-__all__ = ["Attack"]
+__all__ = ["FITTED", "Attack"]
+
+FITTED = {  # kind of artefact -> what it holds, and what to use instead
+    "class-pixels": ("class counts", "strong"),
+    "panoptic-prices": ("class prices", "mask-break"),
+}
 
 
 @dataclass(frozen=True)
@@ -112,12 +112,12 @@ class Attack:
         """It needs an artefact fitted on other images."""
         if self.entry.members:
             return any(m.needs_fit for m in self.members)
-        return self.entry.loss == "balanced-masked-ce" and self.function is None
+        return bool(self.entry.fits) and self.function is None
 
     @property
     def fit_name(self) -> str:
         """What kind of artefact it needs; attacks of one name share it, whatever their radius."""
-        return "class-pixels"
+        return self.entry.fits
 
     @property
     def members(self) -> tuple[Attack, ...]:
@@ -134,7 +134,7 @@ class Attack:
         if self.entry.members:
             plans = [m.budget for m in self.members]
             return sum(f for f, _ in plans), sum(b for _, b in plans)
-        return build.budget(self.entry, self.params, self._needs_clean)
+        return build.budget(self.entry, self.params, self.needs_clean)
 
     @property
     def warnings(self) -> list[str]:
@@ -160,8 +160,9 @@ class Attack:
         return [f"{self.name}: {steps} {step} only {far} of {self.eps}; take more steps, or step_size=eps/steps"]
 
     @property
-    def _needs_clean(self) -> bool:
-        return self.reference == "pred" or self.params.get("target") == "least-likely"
+    def needs_clean(self) -> bool:
+        """It looks at the clean output first, which costs one forward."""
+        return self.reference == "pred" or self.params.get("target") == "least-likely" or self.entry.needs_clean
 
     # ---------------------------------------------------------------- artefacts
 
@@ -172,6 +173,10 @@ class Attack:
         """
         if not self.needs_fit:
             raise UserError(f"{self.name} needs no fit")
+        if self.entry.fits == "panoptic-prices":
+            from robustseg.catalog.prices import fit_prices
+
+            return fit_prices(self, model, dataset, seed)
         samples = (dataset[i] for i in range(len(dataset)))
         return class_pixels(samples, len(model.spec.classes), dataset.ignore, dataset.ref)
 
@@ -183,11 +188,12 @@ class Attack:
         if not self.needs_fit:
             return
         if self.artefact is None:
+            what, other = FITTED[self.entry.fits]
             raise UserError(
-                f"{self.name} needs class counts of other images: a = attack.fit(model, data); "
-                "attack.with_artefact(a); or use strong, which needs none"
+                f"{self.name} needs {what} of other images: a = attack.fit(model, data); "
+                f"attack.with_artefact(a); or use {other}, which needs none"
             )
-        known, classes = len(self.artefact.tensors["class_pixels"]), len(model.spec.classes)
+        known, classes = len(next(iter(self.artefact.tensors.values()))), len(model.spec.classes)
         if known != classes:
             raise UserError(f"{self.name} was fitted for {known} classes, the model has {classes}; fit it again")
 
@@ -219,73 +225,7 @@ class Attack:
             return self._ensemble(model, images, targets, ids, seed, region, early_stop)
         with torch.inference_mode(False), frozen(model.module):
             ids = seeds.content_ids(images) if ids is None else ids
-            return self._run(model, images, targets, ids, seed, region, early_stop)
-
-    def _run(
-        self,
-        model: Model,
-        images: Tensor,
-        targets: SemanticTarget | Tensor | None,
-        ids: Sequence[str],
-        seed: int,
-        region: Tensor | None,
-        early_stop: bool,
-    ) -> AttackResult:
-        device = next((p.device for p in model.module.parameters()), images.device)
-        images = images.detach().to(device)
-        size = (images.shape[-2], images.shape[-1])
-
-        def forward(x: Tensor) -> DenseOutput:
-            return dense(model(x), size)
-
-        truth = targets if isinstance(targets, SemanticTarget) or targets is None else SemanticTarget(targets)
-        truth = None if truth is None else SemanticTarget(truth.labels.to(device), truth.ignore)
-        clean: DenseOutput | None = None
-        if self._needs_clean:
-            with torch.no_grad():
-                clean = forward(images)
-        reference, target = self._target(model, truth, clean)
-        writable = None if region is None else region.to(device)
-        applicable = _applicable(target, reference, writable, self.params.get("target") == "nearest")
-
-        objective: Objective = build.objective(self.entry, self.params, self.function)
-        search = build.search(self.entry, self.params, objective, self.function is not None)
-        constants = {"reference": reference.labels, **(self.artefact.tensors if self.artefact else {})}
-        zero = torch.zeros_like(images)
-        state: State = objective.init(View(images, images, zero, clean or DenseOutput(zero)), target, constants)
-        problem = Problem(
-            forward=forward,
-            images=images,
-            target=target,
-            state=state,
-            generators=lambda restart: [seeds.generator(seed, i, restart) for i in ids],
-            writable=writable,
-            early_stop=early_stop,
-        )
-        found = _found(search, problem, build.ball(self.params), applicable)
-        return AttackResult(
-            images=images + found.theta,
-            score=found.score,
-            forwards=found.forwards + int(clean is not None),
-            backwards=found.backwards,
-            trace=found.trace,
-            goal=target.labels if self.targeted else None,
-            applicable=applicable,
-            fault=torch.where((found.score < 1) & (found.fault != UNTRIED), found.fault, 0),
-        )
-
-    def _target(
-        self, model: Model, truth: SemanticTarget | None, clean: DenseOutput | None
-    ) -> tuple[SemanticTarget, SemanticTarget]:
-        """What counts as right, and the labels to leave (the same) or the goal to reach; unlabelled pixels ignored."""
-        reference = truth
-        if self.reference == "pred":
-            assert clean is not None
-            labels, ignore = clean.scores.max(1).indices, 255 if truth is None else truth.ignore
-            reference = SemanticTarget(labels if truth is None else torch.where(truth.valid, labels, ignore), ignore)
-        if reference is None:
-            raise UserError(f"{self.name}: no labels were given; pass targets, or use reference=pred")
-        return reference, goal_labels(self.params, model, reference, clean) if self.targeted else reference
+            return running.run(self, model, images, targets, ids, seed, region, early_stop)
 
     def _ensemble(
         self,
@@ -313,22 +253,3 @@ class Attack:
             fault=torch.stack([r.fault for r in results if r.fault is not None]).amin(0),
         )
 
-
-def _applicable(target: SemanticTarget, reference: SemanticTarget, writable: Tensor | None, hides: bool) -> Tensor:
-    """``(B,)`` bool: a pixel counts, one may be written, and, where a class is to be hidden, one is to be changed."""
-    pixels = target.valid & (target.labels != reference.labels) if hides else target.valid
-    applicable = pixels.flatten(1).any(1)
-    return applicable if writable is None else applicable & writable.flatten(1).any(1)
-
-
-def _found(search: Search, problem: Problem, ball: Ball, applicable: Tensor) -> Found:
-    """Search where there is something to do; other images come back untouched, with score NaN, at no cost."""
-    keep = applicable.nonzero().flatten()
-    if len(keep) == len(applicable):
-        return search(problem, ball, None, 0)
-    if len(keep):
-        return only(search, keep)(problem, ball, None, 0)
-    nothing = torch.zeros_like(applicable, dtype=torch.int64)
-    unknown = problem.images.new_full((len(applicable), 1), torch.nan)
-    untried = torch.full_like(nothing, UNTRIED, dtype=torch.uint8)
-    return Found(torch.zeros_like(problem.images), unknown[:, 0], nothing, nothing, unknown, untried)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -21,27 +22,39 @@ from robustseg.types import SemanticTarget, State, View
 
 __all__ = ["ball", "budget", "objective", "search"]
 
+SEGMENTS = {  # how an attack looks at a model -> where its objectives are, by name, and their score
+    "query": "robustseg.objectives.queries",
+    "region": "robustseg.objectives.regions",
+    "prompted": "robustseg.objectives.prompted",
+}
+
 
 def ball(params: Params) -> Ball:
     """The constraint of the options."""
     return Ball(params["norm"], number(params["eps"], "eps"))
 
 
-def objective(entry: Entry, params: Params, custom: Callable[..., Any] | None) -> Objective:
-    """The objective; a custom function replaces the entry's."""
+def objective(entry: Entry, params: Params, custom: Callable[..., Any] | None, look: str = "dense") -> Objective:
+    """The objective of an attack that looks at a model in this way; a custom function replaces the entry's."""
     if custom is not None:
         return from_plain(custom)
+    if look != "dense":
+        made = import_module(SEGMENTS[look]).OBJECTIVES.get(entry.name)
+        return _nothing if made is None else made(params)  # noise follows no objective
     if entry.loss == "metzen":
         return metzen(number(params["omega"], "omega"), number(params["tau"], "tau"))
     return semantic(entry.loss, targeted="target" in params)
 
 
-def search(entry: Entry, params: Params, goal: Objective, custom: bool) -> Search:
+def search(entry: Entry, params: Params, goal: Objective, custom: bool, look: str = "dense") -> Search:
     """The search: update and score, radius stages, restarts."""
     targeted = "target" in params
     score = _hidden_and_kept if entry.loss == "metzen" else _reached if targeted else _wrong
+    if look != "dense":
+        module = import_module(SEGMENTS[look])
+        score = getattr(module, "SCORES", {}).get(entry.name, module.harm)
     track = None
-    if entry.track_ce and params["update"] == "apgd" and not custom:
+    if entry.track_ce and params["update"] == "apgd" and not custom and look == "dense":
         track = _toward_goal if targeted else _away
     rule = _update(entry, params)
 
@@ -69,6 +82,9 @@ def _update(entry: Entry, params: Params) -> updates.Update:
         radius = number(params["eps"], "eps")
         return updates.apgd(length / radius if radius else 2.0)
     return updates.sign(length)
+
+
+_nothing = Objective("nothing", lambda view, target, state, progress: ({"nothing": view.theta.flatten(1).sum(1)}, state))
 
 
 # ------------------------------------------------------------------------- scores: which iterate is returned

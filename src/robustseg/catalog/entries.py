@@ -22,7 +22,10 @@ HIDE_OPTIONS = {
 class Entry:
     """One named attack. ``defaults`` are practical; ``paper`` overrides them under ``NAME@paper``.
 
-    ``loss``: a key of ``objectives.semantic.LOSSES`` or ``metzen``; ``radii``: (factor, share of steps) stages;
+    ``loss``: a key of ``objectives.semantic.LOSSES`` or ``metzen``; attacks on segments have their objective under
+    their own name; ``output``: what it looks at (``dense``, ``query``, ``region``, ``prompted``; universal models give
+    dense scores too); ``needs_clean``: its objective starts from the clean output, one forward more;
+    ``fits``: the artefact it cannot do without; ``radii``: (factor, share of steps) stages;
     ``track_ce``: APGD watches the mean cross-entropy; ``members``: names of an ensemble; ``refused``: options that
     would have no meaning here; ``version`` rises when the code changes what the attack computes.
     """
@@ -43,6 +46,9 @@ class Entry:
     options: Mapping[str, str] = field(default_factory=dict)
     refused: tuple[str, ...] = ()
     errata: str = ""
+    output: tuple[str, ...] = ("dense",)
+    needs_clean: bool = False
+    fits: str = ""
     version: int = 1
 
     def known(self) -> tuple[str, ...]:
@@ -72,6 +78,7 @@ _ENTRIES = (
         "noise",
         "Uniform noise of the same radius: the baseline every attack must beat.",
         "baseline; no gradient",
+        output=("dense", "region", "prompted"),
         steps=0,
         targeted=False,
         refused=("step_size", "steps", "update", "objective"),
@@ -150,6 +157,7 @@ _ENTRIES = (
         "Masked CE weighted by 1/N_y, the training pixels of the class.",
         "Croce, Singh, Hein, ECCV 2024 (SEA), arXiv 2306.12941, L_MCE-Bal",
         loss="balanced-masked-ce",
+        fits="class-pixels",
         update="apgd",
         steps=50,
         radii=SEA_RADII,

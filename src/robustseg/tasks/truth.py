@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from robustseg.types import Sample, SegmentTarget, Segments
+from robustseg.types import Model, Sample, SegmentTarget, Segments, SemanticTarget
 
-__all__ = ["boxes", "segments", "target"]
+if TYPE_CHECKING:
+    from robustseg.tasks.predict import Prediction
+
+__all__ = ["boxes", "of_prediction", "segments", "target", "things_of"]
 
 
 def segments(sample: Sample, things: Sequence[bool], ignore: int) -> Segments:
@@ -52,14 +56,47 @@ def segments(sample: Sample, things: Sequence[bool], ignore: int) -> Segments:
 
 def target(samples: Sequence[Sample], things: Sequence[bool], ignore: int) -> SegmentTarget:
     """The truth of a batch, padded to the largest number of segments; ``prompts`` are the boxes of the segments."""
-    each = [segments(s, things, ignore) for s in samples]
-    most, (H, W) = max(len(s) for s in each), samples[0].image.shape[-2:]
+    labels = torch.stack([s.labels for s in samples])  # type: ignore[arg-type]
+    return _padded([segments(s, things, ignore) for s in samples], labels, things, ignore)
+
+
+def of_prediction(found: Prediction, things: Sequence[bool], truth: SemanticTarget | None = None) -> SegmentTarget:
+    """What a model says, as a target: its panoptic segments, else its instances with a score of at least 1/2.
+
+    Where the truth is ignored, so is this.
+    """
+    assert found.labels is not None
+    ignore = 255 if truth is None else truth.ignore
+    labels = found.labels if truth is None else torch.where(truth.valid, found.labels, ignore)
+    each = []
+    for i in range(len(labels)):
+        if found.panoptic is not None:
+            p = found.panoptic[i]
+            numbers = torch.arange(1, len(p.categories) + 1).view(-1, 1, 1)
+            masks, categories = torch.from_numpy(p.ids)[None] == numbers, torch.from_numpy(p.categories)
+        else:
+            assert found.instances is not None
+            one = found.instances[i]
+            sure = one.scores >= 0.5
+            masks, categories = one.masks[sure].cpu(), one.labels[sure].cpu()
+        masks = masks & (labels[i] != ignore).cpu()
+        keep = masks.flatten(1).any(1)
+        each.append(Segments(masks[keep], categories[keep].long(), torch.zeros(int(keep.sum()), dtype=torch.bool)))
+    return _padded(each, labels, things, ignore).to(labels.device)
+
+
+def things_of(model: Model) -> list[bool]:
+    """Which of a model's classes are countable, as far as it knows."""
+    return [name in model.spec.things for name in model.spec.classes]
+
+
+def _padded(each: Sequence[Segments], labels: Tensor, things: Sequence[bool], ignore: int) -> SegmentTarget:
+    most, (H, W) = max(len(s) for s in each), labels.shape[-2:]
     masks = torch.zeros(len(each), most, H, W, dtype=torch.bool)
     categories = torch.full((len(each), most), -1, dtype=torch.int64)
     crowd = torch.zeros(len(each), most, dtype=torch.bool)
     for i, s in enumerate(each):
         masks[i, : len(s)], categories[i, : len(s)], crowd[i, : len(s)] = s.masks, s.categories, s.crowd
-    labels = torch.stack([s.labels for s in samples])  # type: ignore[arg-type]
     thing = torch.tensor(list(things), dtype=torch.bool)
     return SegmentTarget(labels, ignore, masks, categories, crowd, thing, boxes(masks))
 
