@@ -252,4 +252,3 @@ class Attack:
             applicable=results[0].applicable,
             fault=torch.stack([r.fault for r in results if r.fault is not None]).amin(0),
         )
-

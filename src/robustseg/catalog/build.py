@@ -84,7 +84,11 @@ def _update(entry: Entry, params: Params) -> updates.Update:
     return updates.sign(length)
 
 
-_nothing = Objective("nothing", lambda view, target, state, progress: ({"nothing": view.theta.flatten(1).sum(1)}, state))
+def _no_value(view: View, target: SemanticTarget, state: State, progress: float) -> tuple[dict[str, Tensor], State]:
+    return {"nothing": view.theta.flatten(1).sum(1)}, state
+
+
+_nothing = Objective("nothing", _no_value)
 
 
 # ------------------------------------------------------------------------- scores: which iterate is returned

@@ -39,8 +39,7 @@ def view(entry: Entry, model: Model) -> str:
         return "dense"
     wanted = " or ".join(WORDS[o] for o in entry.output)
     raise UserError(
-        f"{entry.name} attacks {wanted}; {model.spec.ref} gives {WORDS[given]}; "
-        "`robustseg list attacks` says what fits"
+        f"{entry.name} attacks {wanted}; {model.spec.ref} gives {WORDS[given]}; `robustseg list attacks` says what fits"
     )
 
 

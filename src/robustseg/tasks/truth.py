@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from robustseg.types import Model, Sample, SegmentTarget, Segments, SemanticTarget
+from robustseg.types import Model, Sample, Segments, SegmentTarget, SemanticTarget
 
 if TYPE_CHECKING:
     from robustseg.tasks.predict import Prediction
