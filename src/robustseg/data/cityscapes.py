@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from robustseg.data import layout
 from robustseg.data.labels import LabelCode
-from robustseg.data.pairs import Pair, PairDataSet
+from robustseg.data.pairs import ALL_TASKS, Pair, PairDataSet
 from robustseg.data.refs import Ref
 
 __all__ = ["CLASSES", "THINGS", "TRAIN_IDS", "read"]
@@ -24,7 +24,11 @@ TRAIN_IDS = {**dict.fromkeys((*range(34), 255), 255), **{label: train for train,
 
 
 def read(ref: Ref) -> PairDataSet:
-    """The fine annotations of one split, with instances (values of 1000 and more; groups are no objects)."""
+    """The fine annotations of one split, with instances (values of 1000 and more).
+
+    A group of things that nobody told apart has its label id as its instance value: below 1000, so no object, and its
+    pixels are a crowd. Instances of classes that do not count (caravans, licence plates) lie on ignored pixels.
+    """
     assert ref.path is not None
     image_root = layout.folder(ref.path / "leftImg8bit", ref.text)
     truth_root = layout.folder(ref.path / "gtFine", ref.text)
@@ -39,4 +43,7 @@ def read(ref: Ref) -> PairDataSet:
     pairs = tuple(
         Pair(layout.safe_id(key.split("/")[-1]), images[key], labels[key], instances.get(key)) for key in sorted(images)
     )
-    return PairDataSet(ref.text, CLASSES, pairs, LabelCode(TRAIN_IDS), things=THINGS, stuff_below=1000)
+    return PairDataSet(
+        ref.text, CLASSES, pairs, LabelCode(TRAIN_IDS), things=THINGS, stuff_below=1000,
+        tasks=ALL_TASKS if instances else ("semantic",),
+    )  # fmt: skip

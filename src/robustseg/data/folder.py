@@ -13,7 +13,7 @@ from typing import Any
 
 from robustseg.data import layout
 from robustseg.data.labels import LabelCode, plain_code, reduce_zero_label
-from robustseg.data.pairs import Pair, PairDataSet
+from robustseg.data.pairs import ALL_TASKS, Pair, PairDataSet
 from robustseg.data.refs import Ref
 from robustseg.errors import UserError
 
@@ -43,7 +43,8 @@ def read(ref: Ref) -> PairDataSet:
         for key in sorted(images)
     )
     code = _code(about) if "labels" in found else None
-    return PairDataSet(ref.text, tuple(about["classes"]), pairs, code, things=things, ignore=_void(about))
+    tasks = ALL_TASKS if things and {"labels", "instances"} <= set(found) else ("semantic",)
+    return PairDataSet(ref.text, tuple(about["classes"]), pairs, code, things=things, ignore=_void(about), tasks=tasks)
 
 
 def _images(root: Path, ref: Ref) -> tuple[Path, Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
@@ -13,13 +13,16 @@ from robustseg.data import hashing, resize
 from robustseg.data.images import read_image
 from robustseg.data.labels import LabelCode, read_ids, read_labels, same_size
 from robustseg.data.objects import components
+from robustseg.data.segments import remap_segments, resized_segments
 from robustseg.errors import UserError
-from robustseg.types import Sample
+from robustseg.types import Sample, Segments
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Pair", "PairDataSet"]
+__all__ = ["ALL_TASKS", "Pair", "PairDataSet", "Truth", "TruthReader", "integers"]
+
+ALL_TASKS = ("semantic", "instance", "panoptic")
 
 
 @dataclass(frozen=True)
@@ -39,14 +42,43 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Truth:
+    """What is true of one image, in the data set's own class indices; see :class:`robustseg.types.Sample`."""
+
+    labels: torch.Tensor | None = None
+    instances: torch.Tensor | None = None
+    segments: Segments | None = None
+
+    def resized(self, size: tuple[int, int]) -> Truth:
+        """At (H,W), nearest throughout."""
+        labels, instances = (None if v is None else resize.nearest(v, size) for v in (self.labels, self.instances))
+        return Truth(labels, instances, None if self.segments is None else resized_segments(self.segments, size))
+
+
+class TruthReader(Protocol):
+    """Truth that is more than a label file: ``(pair, size) -> Truth``, all of it ``size`` = (H,W) large.
+
+    ``text`` says how it reads and ``files`` what it reads beside the files of the pairs; both enter the digest.
+    """
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def files(self) -> tuple[Path, ...]: ...
+    def __call__(self, pair: Pair, size: tuple[int, int]) -> Truth: ...
+
+
+@dataclass(frozen=True)
 class PairDataSet:
     """Images with their truth, read when asked for; see :class:`robustseg.types.DataSet`.
 
     ``code``: what label values mean. ``things``: names of the countable classes. Instance values under ``stuff_below``
     and those in ``object_void`` are no objects. ``parts``: region name -> value in the part files. ``size``: the (H,W)
     that everything is resized to. ``table``: class index -> new index or ignore, after a class map. ``limit``: how many
-    images are shown.
-    Objects: instance files where the set has them, else connected components of each thing class.
+    images are shown. ``truth`` reads labels, instances and segments in place of ``code`` and its files.
+    Objects: instance files where the set has them, else connected components of each thing class. Components only
+    serve recall by object size: two cars that touch are one, so they are no instance truth, and ``tasks`` (what the
+    truth can score) names "instance" and "panoptic" for sets with true instances alone.
     """
 
     ref: str
@@ -62,6 +94,8 @@ class PairDataSet:
     size: tuple[int, int] | None = None
     table: tuple[int, ...] | None = None
     limit: int | None = None
+    tasks: tuple[str, ...] = ("semantic",)
+    truth: TruthReader | None = None
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -75,43 +109,52 @@ class PairDataSet:
         pair = self.pairs[: self.limit][index]
         image = read_image(pair.image)
         size = (image.shape[1], image.shape[2])
-        labels = self._labels(pair, size)
-        instances = self._instances(pair, size, labels)
+        truth = self._with_components(self._renamed(self._read(pair, size)))
         regions = self._regions(pair, size)
         if self.size is not None:
             image = resize.image(image, self.size)
-            labels = None if labels is None else resize.nearest(labels, self.size)
-            instances = None if instances is None else resize.nearest(instances, self.size)
+            truth = truth.resized(self.size)
             regions = {name: resize.nearest(mask, self.size) for name, mask in regions.items()}
-        return Sample(pair.id, image, labels, instances, regions)
+        return Sample(pair.id, image, truth.labels, truth.instances, regions, truth.segments)
 
-    def _labels(self, pair: Pair, size: tuple[int, int]) -> torch.Tensor | None:
-        if pair.labels is None or self.code is None:
-            return None
-        labels = read_labels(pair.labels, self.code)
-        same_size(pair.image, size, pair.labels, labels.shape)
-        out = torch.from_numpy(labels)
-        if self.table is not None:
-            lookup = torch.full((max(self.ignore, len(self.table)) + 1,), self.ignore, dtype=torch.int64)
-            lookup[: len(self.table)] = torch.tensor(self.table, dtype=torch.int64)
-            out = lookup[out]
-        return out
-
-    def _instances(self, pair: Pair, size: tuple[int, int], labels: torch.Tensor | None) -> torch.Tensor | None:
+    def _read(self, pair: Pair, size: tuple[int, int]) -> Truth:
+        if self.truth is not None:
+            return self.truth(pair, size)
+        labels = instances = None
+        if pair.labels is not None and self.code is not None:
+            values = read_labels(pair.labels, self.code)
+            same_size(pair.image, size, pair.labels, values.shape)
+            labels = torch.from_numpy(values)
         if pair.instances is not None:
-            values = _integers(pair, pair.instances, size, "instance file")
+            values = integers(pair, pair.instances, size, "instance file")
             values[values < self.stuff_below] = 0
             for value in self.object_void:
                 values[values == value] = 0
-            return torch.from_numpy(values)
-        if labels is None or not self.things:
-            return None
-        return components(labels, [self.classes.index(name) for name in self.things])
+            instances = torch.from_numpy(values)
+        return Truth(labels, instances)
+
+    def _renamed(self, truth: Truth) -> Truth:
+        """The truth under the class map."""
+        if self.table is None or truth.labels is None:
+            return truth
+        lookup = torch.full((max(self.ignore, len(self.table)) + 1,), self.ignore, dtype=torch.int64)
+        lookup[: len(self.table)] = torch.tensor(self.table, dtype=torch.int64)
+        segments = truth.segments
+        if segments is not None:
+            things = [name in self.things for name in self.classes]
+            segments = remap_segments(segments, lookup, self.ignore, things)
+        return Truth(lookup[truth.labels], truth.instances, segments)
+
+    def _with_components(self, truth: Truth) -> Truth:
+        """Where nobody drew objects: connected components, for recall by size alone (see the class)."""
+        if truth.labels is None or truth.instances is not None or not self.things:
+            return truth
+        return replace(truth, instances=components(truth.labels, [self.classes.index(name) for name in self.things]))
 
     def _regions(self, pair: Pair, size: tuple[int, int]) -> dict[str, torch.Tensor]:
         if pair.parts is None:
             return {}
-        values = torch.from_numpy(_integers(pair, pair.parts, size, "part file"))
+        values = torch.from_numpy(integers(pair, pair.parts, size, "part file"))
         return {name: values == value for name, value in self.parts.items()}
 
     def digest(self) -> str:
@@ -123,7 +166,11 @@ class PairDataSet:
         how = f"{self.task}|{self.classes}|{self.things}|{self.ignore}|{self.stuff_below}|{self.object_void}|{parts}"
         how += f"|{self.size}|{self.table}|{self.code.text if self.code else None}"
         void = self.code.void_mask if self.code else None
-        return hashing.of_files(how, [*((p.id, p.files) for p in self.pairs), ("void", (void,) if void else ())])
+        shared: list[tuple[str, tuple[Path, ...]]] = [("void", (void,) if void else ())]
+        if self.truth is not None:
+            how += f"|{self.truth.text}"
+            shared.append(("truth", self.truth.files))
+        return hashing.of_files(how, [*((p.id, p.files) for p in self.pairs), *shared])
 
     def subset(self, limit: int | None) -> PairDataSet:
         """The first ``limit`` images (None: all), under the same digest."""
@@ -132,7 +179,7 @@ class PairDataSet:
         return replace(self, limit=limit)
 
 
-def _integers(pair: Pair, path: Path, size: tuple[int, int], what: str) -> np.ndarray:
+def integers(pair: Pair, path: Path, size: tuple[int, int], what: str) -> np.ndarray:
     """Raw integers of a file that must have the size of the image."""
     values = read_ids(path, what=what)
     same_size(pair.image, size, path, values.shape)

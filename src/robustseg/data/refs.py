@@ -38,6 +38,13 @@ SCHEMES: dict[str, Scheme] = {
         Scheme("ade20k", "ade20k", "ade20k:PATH:validation", "ADE20K scene parsing, 150 classes", ("training",)),
         Scheme("voc", "voc", "voc:PATH:val", "Pascal VOC segmentation, 21 classes", ("train",)),
         Scheme(
+            "dsb2018",
+            "dsb2018",
+            "dsb2018:PATH:test",
+            "cell nuclei of the Data Science Bowl 2018, with instances",
+            ("train", "stage1_train"),
+        ),
+        Scheme(
             "folder",
             "folder",
             "folder:PATH",

@@ -14,7 +14,7 @@ from pathlib import Path
 from robustseg.data import layout
 from robustseg.data.cityscapes import CLASSES, THINGS
 from robustseg.data.labels import plain_code
-from robustseg.data.pairs import Pair, PairDataSet
+from robustseg.data.pairs import ALL_TASKS, Pair, PairDataSet
 from robustseg.data.refs import BUNDLED, Ref
 from robustseg.errors import UserError
 
@@ -42,7 +42,8 @@ def read(ref: Ref) -> PairDataSet:
         Pair(layout.safe_id(key), images[key], **{kind: files[key] for kind, files in kinds.items()})
         for key in sorted(images)
     )
-    return PairDataSet(ref.text, CLASSES, pairs, plain_code(len(CLASSES)), things=THINGS, parts=PARTS)
+    tasks = ALL_TASKS if "instances" in kinds else ("semantic",)
+    return PairDataSet(ref.text, CLASSES, pairs, plain_code(len(CLASSES)), things=THINGS, parts=PARTS, tasks=tasks)
 
 
 def _root(ref: Ref) -> Path:

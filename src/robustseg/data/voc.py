@@ -35,8 +35,9 @@ def read(ref: Ref) -> PairDataSet:
         labels = _existing(root / "SegmentationClass" / f"{name}.png", lists / f"{split}.txt")
         instances = root / "SegmentationObject" / f"{name}.png"
         pairs.append(Pair(layout.safe_id(name), image, labels, instances if instances.is_file() else None))
+    tasks = ("semantic", "instance") if pairs and all(p.instances for p in pairs) else ("semantic",)
     return PairDataSet(
-        ref.text, CLASSES, tuple(pairs), plain_code(len(CLASSES)), things=CLASSES[1:], object_void=(255,)
+        ref.text, CLASSES, tuple(pairs), plain_code(len(CLASSES)), things=CLASSES[1:], object_void=(255,), tasks=tasks
     )
 
 
