@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PanopticMap", "quality", "statistics"]
+__all__ = ["PanopticMap", "quality", "quality_of", "statistics", "table"]
 
 
 @dataclass(frozen=True)
@@ -67,25 +67,49 @@ def statistics(prediction: PanopticMap, truth: PanopticMap, classes: int) -> dic
     }
 
 
-def quality(rows: Sequence[Mapping[str, Sequence[float]]], things: Sequence[bool]) -> dict[str, Any]:
-    """``PQ, SQ, RQ, PQ_th, PQ_st …`` and per-class PQ of added statistics; None where nothing can be said.
+def table(rows: Sequence[Mapping[str, Sequence[float]]], classes: int) -> NDArray[np.float64]:
+    """Statistics of images as ``(n,4,C)``: IoU sum, TP, FP, FN; sums over images are again such tables."""
+    names = ("iou", "tp", "fp", "fn")
+    return np.array([[row[name] for name in names] for row in rows], np.float64).reshape(len(rows), len(names), classes)
+
+
+def quality_of(tables: NDArray[np.float64], things: Sequence[bool]) -> dict[str, NDArray[np.float64]]:
+    """``PQ, SQ, RQ, PQ_th, PQ_st …`` of summed tables ``(…,4,C)``, each ``(…)``; ``per_class (…,C)``. NaN: nothing there.
 
     Convention: a class with neither a true nor a predicted segment is left out; ``PQ = Σ IoU / (TP + ½FP + ½FN)``.
+
+    >>> both = np.array([[[0.8], [1], [1], [0]], [[0.0], [0], [0], [0]]])
+    >>> quality_of(both, [True])["PQ"].round(3)
+    array([0.533,   nan])
+    """
+    iou, tp, fp, fn = np.moveaxis(np.asarray(tables, np.float64), -2, 0)
+    whole = tp + fp / 2 + fn / 2
+    present = whole > 0
+
+    def over(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
+        return np.divide(a, b, out=np.zeros_like(whole), where=b > 0)
+
+    def mean(values: NDArray[Any], group: NDArray[Any]) -> NDArray[np.float64]:
+        number = group.sum(-1)
+        total = np.where(group, values, 0.0).sum(-1)
+        return np.divide(total, number, out=np.full(np.shape(total), np.nan), where=number > 0)
+
+    each = (("PQ", over(iou, whole)), ("SQ", over(iou, tp)), ("RQ", over(tp, whole)))
+    thing = np.asarray(things, bool)
+    scores = {
+        name + suffix: mean(values, group)
+        for suffix, group in (("", present), ("_th", present & thing), ("_st", present & ~thing))
+        for name, values in each
+    }
+    return {**scores, "per_class": np.where(present, each[0][1], np.nan)}
+
+
+def quality(rows: Sequence[Mapping[str, Sequence[float]]], things: Sequence[bool]) -> dict[str, Any]:
+    """``PQ, SQ, RQ, PQ_th, PQ_st …`` and per-class PQ of added statistics; None where nothing can be said.
 
     >>> quality([{"iou": [0.8], "tp": [1], "fp": [1], "fn": [0]}], [True])["PQ"]
     0.5333333333333333
     """
-    iou, tp, fp, fn = (
-        np.array([row[name] for row in rows], dtype=np.float64).reshape(len(rows), len(things)).sum(0)
-        for name in ("iou", "tp", "fp", "fn")
-    )
-    present = tp + fp + fn > 0
-    sq = np.divide(iou, tp, out=np.zeros_like(iou), where=tp > 0)
-    rq = np.divide(tp, tp + fp / 2 + fn / 2, out=np.zeros_like(tp), where=present)
-    thing = np.asarray(things, bool)
-    scores: dict[str, Any] = {}
-    for suffix, group in (("", present), ("_th", present & thing), ("_st", present & ~thing)):
-        for name, values in (("PQ", sq * rq), ("SQ", sq), ("RQ", rq)):
-            scores[name + suffix] = float(values[group].mean()) if group.any() else None
-    scores["per_class"] = [float(q) if p else None for q, p in zip(sq * rq, present)]
-    return scores
+    scores = quality_of(table(rows, len(things)).sum(0), things)
+    per_class = [None if np.isnan(q) else float(q) for q in scores.pop("per_class")]
+    return {**{n: None if np.isnan(v) else float(v) for n, v in scores.items()}, "per_class": per_class}
