@@ -3,7 +3,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))  # tiny_networks; pytest imports tests by file, not by folder
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parent))  # tiny networks; pytest imports tests by file, not by folder
 
 import pytest
 import tiny_networks as tiny

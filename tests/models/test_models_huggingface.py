@@ -69,6 +69,32 @@ def test_eomt_padding_never_reaches_the_output(hf_folder, images):
     assert torch.allclose(output.mask_logits, full[..., :45, :], atol=1e-4)
 
 
+def test_the_task_says_what_the_output_can_be_scored_for(hf_folder):
+    tasks = {f: rs.load_model(f"hf:{hf_folder(f)[0]}").spec.task for f in ("mask2former", "maskformer", "eomt padded")}
+    assert set(tasks.values()) == {"universal"}
+    eomt, segformer = hf_folder("eomt")[0], hf_folder("segformer")[0]
+    assert rs.load_model(f"hf:{eomt}").spec.task == "semantic"  # averaged windows are no queries
+    assert rs.load_model(f"hf:{hf_folder('mask2former')[0]}?task=semantic").spec.tasks == ("semantic",)
+    with pytest.raises(rs.UserError, match="task=universal is impossible for a segformer model"):
+        rs.load_model(f"hf:{segformer}?task=universal")
+
+
+def test_eomt_for_segments_sees_the_whole_image(hf_folder, images):
+    """A checkpoint whose processor cuts windows, asked for segments, equals the padded inference of the library."""
+    from transformers import EomtImageProcessor
+
+    folder, network, _ = hf_folder("eomt")
+    model = rs.load_model(f"hf:{folder}?task=universal")
+    assert model.spec.task == "universal"
+    output = model(images)
+    processor = EomtImageProcessor(size={"shortest_edge": 64, "longest_edge": 64}, do_pad=True, do_split_image=False)
+    _, raw = library(network, processor, images)
+    full = F.interpolate(raw.masks_queries_logits, (64, 64), mode="bilinear")
+    assert isinstance(output, QueryOutput)
+    assert torch.allclose(output.class_logits, raw.class_queries_logits, atol=1e-4)
+    assert torch.allclose(output.mask_logits, full[..., :45, :], atol=1e-4)
+
+
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_the_gradient_reaches_the_pixels(family, hf_folder, images):
     model = rs.load_model(f"hf:{hf_folder(family)[0]}")

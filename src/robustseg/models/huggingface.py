@@ -23,13 +23,13 @@ from robustseg.types import ModelSpec
 
 __all__ = ["KEYS", "load", "load_folder"]
 
-KEYS = ("classes", "mean", "std", "norm", "size", "multiple")
+KEYS = ("classes", "mean", "std", "norm", "size", "multiple", "task")
 QUERIES = ("maskformer", "mask2former", "eomt", "eomt_dinov3")
 FORGET = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures")
 
 
 def load(ref: Ref) -> Adapter:
-    """``hf:PATH_OR_ID[?size=HxW|native&norm=imagenet&classes=...]``."""
+    """``hf:PATH_OR_ID[?size=HxW|native&norm=imagenet&classes=...&task=semantic|universal]``."""
     ref.options.known(*KEYS)
     return load_folder(ref.path, ref.options, ref.text)
 
@@ -50,10 +50,16 @@ def load_folder(source: str, options: Options, text: str, facts: Mapping[str, An
         processor = _processor(source)
     classes = options.classes() or tuple(facts.get("classes", ())) or _names(config)
     prepare = preparation(config, processor, facts, options)
-    head = QueryHead(len(classes)) if config.model_type in QUERIES else DenseHead(len(classes))
+    queries = config.model_type in QUERIES
+    head = QueryHead(len(classes)) if queries else DenseHead(len(classes))
     stored = {k: v for k, v in config.to_dict().items() if k not in FORGET}
     digest = fingerprint(module, {"config": _plain(stored), "prepare": asdict(prepare), "classes": classes})
-    spec = ModelSpec(text, facts.get("task", "semantic"), classes, digest, f"hf/{config.model_type}")
+    # windows give averaged class scores, not queries
+    task = "universal" if queries and prepare.split is None else "semantic"
+    asked = options.values.get("task") or facts.get("task", task)
+    if asked != task and (asked != "semantic" or not queries):
+        raise UserError(f"{text}: task={asked} is impossible for a {config.model_type} model; it gives {task}")
+    spec = ModelSpec(text, asked, classes, digest, f"hf/{config.model_type}")
     return Adapter(spec, module, prepare, head)
 
 

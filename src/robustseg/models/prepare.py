@@ -34,12 +34,15 @@ class Resize:
 
     ``height, width``: this size; with ``keep_aspect`` the axis that needs less scaling decides for both (DPT).
     ``shortest`` (with ``longest`` as a cap): the aspect ratio stays. ``multiple``: rounded to a multiple of it,
-    ``up`` or to the ``nearest``.
+    ``up`` or to the ``nearest``. ``rounding="down"`` (torchvision's detectors) or ``"half"`` (SAM): one factor for both
+    sides, the larger that keeps to ``shortest`` and ``longest``, then whole pixels.
 
     >>> Resize(shortest=100).of(50, 80)
     (100, 160)
     >>> Resize(shortest=100, longest=120, multiple=32, rounding="up").of(50, 80)
     (96, 128)
+    >>> Resize(shortest=100, longest=120, rounding="down").of(50, 81), Resize(longest=120, rounding="half").of(50, 81)
+    ((74, 120), (74, 120))
     """
 
     height: int | None = None
@@ -48,12 +51,17 @@ class Resize:
     longest: int | None = None
     keep_aspect: bool = False
     multiple: int = 1
-    rounding: Literal["up", "nearest"] = "nearest"
+    rounding: Literal["up", "nearest", "down", "half"] = "nearest"
     interpolation: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
     antialias: bool = True
 
     def of(self, H: int, W: int) -> tuple[int, int]:
         """The size ``(h, w)`` for an image of ``(H, W)``."""
+        if self.rounding in ("down", "half"):
+            sides = ((self.shortest, min(H, W)), (self.longest, max(H, W)))
+            factor = min(wanted / side for wanted, side in sides if wanted)
+            more = 0.5 if self.rounding == "half" else 0.0
+            return int(H * factor + more), int(W * factor + more)
         h, w = self._raw(H, W)
         if self.multiple == 1:
             return round(h), round(w)

@@ -106,6 +106,10 @@ def _geometry(config: Any, processor: Any, options: Options) -> tuple[Resize | N
     )
     if kind.startswith("eomt"):
         if getattr(processor, "do_split_image", False):
+            if options.values.get("task") == "universal":  # segments need the whole image at once
+                side = _side(config)
+                whole = Resize(shortest=side, longest=side, interpolation=_interpolation(processor))
+                return whole, side, None
             return rule, None, shortest
         if getattr(processor, "do_pad", False):
             return rule, max(shortest or 0, longest or 0), None
