@@ -47,7 +47,7 @@ def load_data(
 def fit_ref(ref: str) -> str | None:
     """The data an attack may fit on when ``ref`` is scored: the set's training split if it is there, else None."""
     parsed = refs.parse(ref)
-    splits = refs.SCHEMES[parsed.scheme].fit_splits
+    splits = refs.fit_splits(parsed)
     if parsed.split is None or parsed.split in splits:
         return None
     for split in splits:

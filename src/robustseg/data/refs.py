@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from robustseg.errors import UserError
 
-__all__ = ["SCHEMES", "Ref", "Scheme", "list_refs", "parse"]
+__all__ = ["SCHEMES", "Ref", "Scheme", "fit_splits", "list_refs", "parse"]
 
 
 @dataclass(frozen=True)
 class Scheme:
-    """One kind of data set: its reader module, an example, what it is, and the splits that attacks may fit on."""
+    """One kind of data set: its reader module, an example, what it is, and the splits that attacks may fit on.
+
+    ``options``: words that may follow as ``?word=value``.
+    """
 
     name: str
     module: str
     example: str
     summary: str
     fit_splits: tuple[str, ...]
+    options: tuple[str, ...] = ()
 
 
 SCHEMES: dict[str, Scheme] = {
@@ -37,6 +42,14 @@ SCHEMES: dict[str, Scheme] = {
         Scheme("cityscapes", "cityscapes", "cityscapes:PATH:val", "Cityscapes, 19 classes", ("train",)),
         Scheme("ade20k", "ade20k", "ade20k:PATH:validation", "ADE20K scene parsing, 150 classes", ("training",)),
         Scheme("voc", "voc", "voc:PATH:val", "Pascal VOC segmentation, 21 classes", ("train",)),
+        Scheme(
+            "coco",
+            "coco",
+            "coco:PATH:panoptic_val2017",
+            "COCO annotations, instances or panoptic: annotations/SPLIT.json, or coco:FILE.json?images=DIR",
+            (),
+            ("images", "masks"),
+        ),
         Scheme(
             "dsb2018",
             "dsb2018",
@@ -65,6 +78,7 @@ class Ref:
     scheme: str
     path: Path | None
     split: str | None
+    options: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
 
     def at(self, split: str) -> str:
         """The text of the same data set's other split."""
@@ -88,11 +102,40 @@ def parse(text: str) -> Ref:
         raise UserError(f"data '{text}' names no folder; write it like {SCHEMES[scheme].example}")
     if scheme == "street" and rest in BUNDLED:
         return Ref(text, scheme, None, rest)
+    rest, options = _options(text, scheme, rest)
     path, split = rest, None
     head, _, tail = rest.rpartition(":")
     if head and re.fullmatch(r"[\w.-]+", tail):
         path, split = head, tail
-    return Ref(text, scheme, Path(path).expanduser(), split)
+    return Ref(text, scheme, Path(path).expanduser(), split, options)
+
+
+def fit_splits(ref: Ref) -> tuple[str, ...]:
+    """The splits of the same data set that an attack may fit on; COCO's stand in the names of its annotation files.
+
+    >>> fit_splits(parse("coco:data/coco:panoptic_val2017"))
+    ('panoptic_train2017',)
+    """
+    if ref.scheme == "coco" and ref.split is not None:
+        return (re.sub("val|test-dev|test", "train", ref.split),)
+    return SCHEMES[ref.scheme].fit_splits
+
+
+def _options(text: str, scheme: str, rest: str) -> tuple[str, dict[str, str]]:
+    """``FILE?word=value&word=value`` -> file and options, for the kinds that have any."""
+    known = SCHEMES[scheme].options
+    if not known or "?" not in rest:
+        return rest, {}
+    path, _, words = rest.partition("?")
+    options = {}
+    for word in words.split("&"):
+        name, equals, value = word.partition("=")
+        if name not in known or not equals or not value:
+            raise UserError(
+                f"data '{text}': '{word}' is no option of {scheme}; write ?{known[0]}=DIR ; known: {', '.join(known)}"
+            )
+        options[name] = value
+    return path, options
 
 
 def _unknown(text: str, scheme: str, has_colon: bool) -> str:
@@ -109,4 +152,6 @@ def list_refs() -> list[dict[str, str]]:
     extra = [{"ref": "street:fit", "summary": "other bundled street scenes, for what an attack must fit on"}]
     rows = [{"ref": s.example, "summary": s.summary} for s in SCHEMES.values()]
     rendered = [{"ref": "street:PATH", "summary": "a folder made by `robustseg scenes render`"}]
-    return rows[:1] + extra + rendered + rows[1:]
+    instances = {"ref": "coco:PATH:instances_val2017", "summary": "the same with COCO's 80 object classes"}
+    after = next(i for i, row in enumerate(rows) if row["ref"].startswith("coco:")) + 1
+    return rows[:1] + extra + rendered + rows[1:after] + [instances] + rows[after:]
