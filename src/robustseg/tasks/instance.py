@@ -62,7 +62,7 @@ def statistics(
 
 
 def _match(iou: Array, ignored: Array, crowd: Array, outside: Array) -> Array:
-    """Codes ``(N,A,T)`` of detections in falling order of score; ``iou (N,M)``, ``ignored (A,M)``, ``outside (A,N)``."""
+    """Codes ``(N,A,T)`` of detections, best first; ``iou (N,M)``, ``ignored (A,M)``, ``outside (A,N)``."""
     reach = np.minimum(THRESHOLDS, 1 - 1e-10)
     codes = np.where(outside.T[..., None], IGNORED, MISS).repeat(len(reach), 2)
     taken = np.zeros((len(ignored), len(reach), iou.shape[1]), bool)

@@ -74,7 +74,7 @@ def table(rows: Sequence[Mapping[str, Sequence[float]]], classes: int) -> NDArra
 
 
 def quality_of(tables: NDArray[np.float64], things: Sequence[bool]) -> dict[str, NDArray[np.float64]]:
-    """``PQ, SQ, RQ, PQ_th, PQ_st …`` of summed tables ``(…,4,C)``, each ``(…)``; ``per_class (…,C)``. NaN: nothing there.
+    """``PQ, SQ, RQ, PQ_th, PQ_st …`` of summed tables ``(…,4,C)``: each ``(…)``, ``per_class (…,C)``; NaN: nothing.
 
     Convention: a class with neither a true nor a predicted segment is left out; ``PQ = Σ IoU / (TP + ½FP + ½FN)``.
 
