@@ -65,6 +65,9 @@ def evaluate(
     keep: Annotated[int, typer.Option(min=0, help="Store pictures of the N worst images.")] = 0,
     early_stop: Annotated[bool, typer.Option(help="Images that are fully solved leave the batch.")] = True,
     window: Window = None,
+    task: Annotated[
+        str | None, typer.Option(help="semantic, instance, panoptic, several with commas; default all.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Measure a step and say what the run would cost.")] = False,
     json: Json = False,
 ) -> int:
@@ -79,8 +82,8 @@ def evaluate(
         summary = go(
             model, data, list(attack), out=out, eps=eps, limit=limit, seed=seed, batch_size=batch_size,
             device=device, resize=resize, fit_data=fit_data, region=region, count=count, class_map=class_map,
-            eight_bit=eight_bit, shard=shard, keep=keep, early_stop=early_stop, window=window, progress=progress,
-            dry_run=dry_run, command=["robustseg", *sys.argv[1:]],
+            eight_bit=eight_bit, shard=shard, keep=keep, early_stop=early_stop, window=window, task=task,
+            progress=progress, dry_run=dry_run, command=["robustseg", *sys.argv[1:]],
         )  # fmt: skip
     if dry_run:
         from robustseg.evaluation.plan import describe

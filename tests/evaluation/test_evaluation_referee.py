@@ -105,7 +105,9 @@ def test_eight_bits_do_not_weaken_an_attack_that_is_on_the_grid():
 
 
 def test_predict_is_the_argmax_in_full_precision_and_says_what_is_not_finite():
-    labels, finite = predict(model(Level()), X)
+    found, finite = predict(model(Level()), X)
+    labels = found.labels
+    assert labels is not None
     assert labels.shape == (2, 4, 4)
     assert torch.equal(labels, model(Level())(X).scores.argmax(1))
     assert finite.tolist() == [True, True]

@@ -18,8 +18,9 @@ import numpy as np
 from robustseg.errors import UserError
 from robustseg.evaluation.bootstrap import intervals, resamples
 from robustseg.evaluation.cautions import no_better_than_noise
-from robustseg.evaluation.composed import Scored, by_eps, ensemble, order
+from robustseg.evaluation.composed import Scored, by_eps, common, ensemble, order
 from robustseg.evaluation.goal_scores import goal_scores
+from robustseg.evaluation.segments import Setting, segment_intervals, segment_scores, worst_segments
 from robustseg.evaluation.store import Contents, Row, Run, read
 from robustseg.evaluation.tally import Tally, image_miou, mean_iou, nan_mean, ratio, recall_by_size, stack
 
@@ -37,6 +38,12 @@ DEFINITIONS = {
     "recall": "share of objects with at least half of their pixels right; areas below 32², below 96², above",
     "ci95": "95 % percentile bootstrap over images, paired over attacks; a composed attack's choice is kept",
     "worst_case": "per image the attack with the lowest aAcc; mIoU: the lower of a priced and a greedy joint choice",
+    "PQ": "panoptic quality: sum of IoU of matches / (TP + FP/2 + FN/2), mean over classes; PQ_th things, PQ_st stuff; "
+    "SQ mean IoU of matches, RQ the share of matches; predicted void counts against the prediction",
+    "AP": "mask average precision, COCO's rules: mean over IoU 0.50 to 0.95; AP50 at 0.50; AP_box of the boxes",
+    "mBIoU": "mean IoU of the boundaries, 2 % of the diagonal wide, of true segments and what was found for them",
+    "IoU_prompted": "mean over prompts of the IoU of the mask given and the object asked for",
+    "fates": "true segments kept, lost, flipped (other class), split, merged; predicted ones invented",
     "eps": "in units of [0,1] pixels; worst_case takes the largest of the L-infinity attacks, else of the other norm; "
     "attacks that may write in a region only are a group of their own and the headline where there is no other",
 }
@@ -53,12 +60,16 @@ def summary(contents: Contents, run: Run | None = None, *, rounds: int = 1000) -
     if run is None:
         raise UserError("the store holds no run yet; run `robustseg evaluate` first")
     classes: list[str] = run.info["classes"]
+    things = set(run.info.get("things") or ())
+    setting: Setting = (classes, [c in things for c in classes])
     cleans = contents.rows.get(run.clean, {})
     images = [i for i in run.images if i in cleans and cleans[i].status == "ok"]
     stats = {i: cleans[i].stats or {} for i in images}
     tally = stack([stats[i] for i in images], len(classes))
     weights = resamples(len(images), rounds=rounds, seed=int(run.info.get("seed") or 0))
-    clean = {**scores(tally, classes), "ci95": intervals(tally, weights)}
+    before = [stats[i] for i in images]
+    clean = {**scores(tally, classes), **segment_scores(before, setting), "ci95": intervals(tally, weights)}
+    clean["ci95"] |= segment_intervals(before, setting, weights)
     clean["images"] = len(images)
     clean["failed"] = sum(1 for i in run.images if i in cleans and cleans[i].status != "ok")
     clean["objects"] = dict(zip(clean["recall"], tally.counts.sum(0).astype(int).tolist(), strict=True))
@@ -72,18 +83,18 @@ def summary(contents: Contents, run: Run | None = None, *, rounds: int = 1000) -
         one = _scored(spec, config, where, images, rows, stats, len(classes))
         if len(one.tally):
             scored[spec] = one
-        entries[spec] = _entry(one, config, [rows[i] for i in images if i in rows], tally, weights, classes)
+        entries[spec] = _entry(one, config, [rows[i] for i in images if i in rows], tally, weights, setting)
         entries[spec]["key"] = key
     for spec, members in run.ensembles.items():
         parts = [scored[m] for m in members if m in scored]
-        entries[spec] = _composed_entry(spec, parts, members, entries, tally, weights, classes)
+        entries[spec] = _composed_entry(spec, parts, members, entries, tally, weights, setting)
     groups = by_eps(list(scored.values()))
-    worst = {name: _worst(group, weights, classes) for name, group in groups.items()}
+    worst = {name: _worst(group, weights, setting) for name, group in groups.items()}
     largest = next(reversed(worst), None) if worst else None
     entries = dict(sorted(entries.items(), key=lambda e: order(e[0], e[1]["eps"], e[1]["name"])))
     return _plain(
         {
-            **{name: run.info.get(name) for name in ("model", "data", "task")},
+            **{name: run.info.get(name) for name in ("model", "data", "task", "tasks")},
             "images": len(images),
             "requested": len(run.images),
             "seed": run.info.get("seed"),
@@ -131,19 +142,22 @@ def _scored(
             stats.append(row.stats)
         elif row is not None and row.status == "not-applicable":
             index.append(n)
-            stats.append({**clean[image], "clean_right": clean[image]["right"], "flipped": 0})
+            stats.append({**clean[image], "clean_right": clean[image].get("right"), "flipped": 0})
     at = np.array(index, dtype=int)
-    return Scored(spec, config.get("eps"), config.get("norm"), at, stack(stats, classes), region)
+    return Scored(spec, config.get("eps"), config.get("norm"), at, stack(stats, classes), region, stats)
 
 
-def _scores_against(one: Scored, clean_tally: Tally, weights: Any, classes: Sequence[str]) -> dict[str, Any]:
+def _scores_against(one: Scored, clean_tally: Tally, weights: Any, setting: Setting) -> dict[str, Any]:
     """Scores, intervals, and the losses against the clean prediction of the same images."""
+    classes = setting[0]
     found = scores(one.tally, classes)
     before = scores(clean_tally.take(one.index), classes)
     wrong = ratio(one.tally.valid - one.tally.right, one.tally.valid)
+    drawn = weights[:, one.index]
     return {
         **found,
-        "ci95": intervals(one.tally, weights[:, one.index]),
+        **segment_scores(one.rows, setting),
+        "ci95": {**intervals(one.tally, drawn), **segment_intervals(one.rows, setting, drawn)},
         "ASR": float(ratio(one.tally.flipped.sum(), one.tally.clean_right.sum())),
         "APSR": float(nan_mean(wrong)),
         "solved": float(np.mean(wrong >= 0.99)) if len(wrong) else math.nan,
@@ -159,7 +173,7 @@ def _entry(
     rows: Sequence[Row],
     clean_tally: Tally,
     weights: Any,
-    classes: Sequence[str],
+    setting: Setting,
 ) -> dict[str, Any]:
     spent = [r for r in rows if r.status == "ok"]
 
@@ -176,7 +190,7 @@ def _entry(
         "region": one.region,
         "target": _target(config.get("options") or {}),
         "reference": config.get("reference"),
-        **_scores_against(one, clean_tally, weights, classes),
+        **_scores_against(one, clean_tally, weights, setting),
         "budget": {"forwards": mean("budget_f", rows), "backwards": mean("budget_b", rows)},
         "extra": goal_scores([r.extra for r in spent if r.extra]),
         "norms": {n: _largest(spent, n) for n in ("linf", "l2", "l0")},
@@ -207,13 +221,16 @@ def _composed_entry(
     entries: Mapping[str, Mapping[str, Any]],
     clean_tally: Tally,
     weights: Any,
-    classes: Sequence[str],
+    setting: Setting,
 ) -> dict[str, Any]:
     """An ensemble: the worst of its members, their costs added."""
     from_members = [entries[m] for m in members]
     accuracy, choice = ensemble(spec, parts)
-    found = _scores_against(choice, clean_tally, weights, classes)
-    pixels = _scores_against(accuracy, clean_tally, weights, classes)
+    found = _scores_against(choice, clean_tally, weights, setting)
+    pixels = _scores_against(accuracy, clean_tally, weights, setting)
+    segments = _worst_segments(parts, weights, setting)
+    found["ci95"] |= segments.pop("ci95", {})
+    found |= segments
     found["ci95"]["aAcc"] = pixels["ci95"]["aAcc"]
     found.update({name: pixels[name] for name in ("aAcc", "ASR", "APSR", "solved")})
 
@@ -241,18 +258,29 @@ def _composed_entry(
     }
 
 
-def _worst(group: Sequence[Scored], weights: Any, classes: Sequence[str]) -> dict[str, Any]:
+def _worst_segments(parts: Sequence[Scored], weights: Any, setting: Setting) -> dict[str, Any]:
+    if not parts:
+        return {}
+    index, places = common(parts)
+    rows = [[p.rows[k] for k in at.tolist()] for p, at in zip(parts, places, strict=True)]
+    return worst_segments(rows, setting, weights[:, index])
+
+
+def _worst(group: Sequence[Scored], weights: Any, setting: Setting) -> dict[str, Any]:
     accuracy, choice = ensemble("worst case", group)
-    found, pixels = scores(choice.tally, classes), scores(accuracy.tally, classes)
+    found, pixels = scores(choice.tally, setting[0]), scores(accuracy.tally, setting[0])
+    segments = _worst_segments(group, weights, setting)
     ci95 = intervals(choice.tally, weights[:, choice.index])
     ci95["aAcc"] = intervals(accuracy.tally, weights[:, accuracy.index])["aAcc"]
+    more = segments.pop("ci95", {})
     return {
         "eps": group[0].eps,
         "norm": group[0].norm,
         "region": group[0].region,
         **found,
+        **segments,
         "aAcc": pixels["aAcc"],
-        "ci95": {name: ci95[name] for name in ("aAcc", "mIoU")},
+        "ci95": {**{name: ci95[name] for name in ("aAcc", "mIoU")}, **more},
         "images": len(choice.index),
         "attacks": [s.spec for s in group],
     }
@@ -266,7 +294,7 @@ def _curves(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, list[dict[str
             continue
         name, _, options = spec.partition(":")
         rest = ",".join(o for o in options.split(",") if o and not o.startswith("eps="))
-        point = {n: entry[n] for n in ("eps", "aAcc", "mIoU", "NmIoU", "ci95")}
+        point = {n: entry[n] for n in ("eps", "aAcc", "mIoU", "NmIoU", "PQ", "AP", "ci95") if n in entry}
         found.setdefault(f"{name}:{rest}" if rest else name, []).append({**point, "spec": spec})
     return found
 

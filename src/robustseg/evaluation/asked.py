@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from numbers import Real
 from typing import Any
 
 from robustseg.errors import UserError
+from robustseg.types import DataSet, ModelSpec
 
-__all__ = ["batch", "radii", "radius", "whole"]
+__all__ = ["batch", "radii", "radius", "tasks", "whole"]
 
 NEAR = 1e-9
 
@@ -79,3 +80,30 @@ def whole(value: Any, name: str) -> int:
         return operator.index(value)
     except TypeError:
         raise UserError(f"{name}={value!r} is not a whole number") from None
+
+
+def tasks(given: str | Sequence[str] | None, spec: ModelSpec, data: DataSet) -> tuple[str, ...]:
+    """What is scored: the tasks that were asked for, else all that the model can answer and the data can judge.
+
+    The semantic scores come with every model that knows classes: a map painted from its regions where it has no other.
+    Raises UserError for a task that is unknown, or that the model or the data do not have.
+    """
+    known = ("semantic", "instance", "panoptic", "prompted")
+    truth = tuple(getattr(data, "tasks", ("semantic",)))
+    if spec.task == "prompted" and ("instance" in truth or "panoptic" in truth):
+        truth = (*truth, "prompted")
+    possible = tuple(t for t in spec.tasks if t in truth)
+    base = () if spec.task == "prompted" else ("semantic",)
+    if given is None or given == "all":
+        if not possible and "semantic" not in base:
+            raise UserError(f"model {spec.ref} needs objects to ask for; {data.ref} has none")
+        return tuple(dict.fromkeys((*base, *possible)))
+    wanted = [t.strip() for t in given.split(",")] if isinstance(given, str) else list(given)
+    for name in wanted:
+        if name not in known:
+            raise UserError(f"unknown task {name!r}; tasks: {', '.join(known)}, or all")
+        if name not in spec.tasks and name not in base:
+            raise UserError(f"model {spec.ref} gives no {name} segmentation; it gives {', '.join(spec.tasks)}")
+        if name not in truth:
+            raise UserError(f"data {data.ref} has no {name} truth; it has {', '.join(truth)}")
+    return tuple(dict.fromkeys((*base, *(t for t in known if t in wanted))))

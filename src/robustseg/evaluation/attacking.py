@@ -19,10 +19,13 @@ from robustseg.evaluation.goals import goal_counts
 from robustseg.evaluation.job import Job, Planned
 from robustseg.evaluation.matching import Item, item
 from robustseg.evaluation.store import Row
+from robustseg.tasks import truth
+from robustseg.tasks.predict import Prediction
+from robustseg.tasks.rows import rows as segment_rows
 from robustseg.tasks.semantic import statistics
-from robustseg.types import AttackResult, Sample, SemanticTarget
+from robustseg.types import AttackResult, Sample, SegmentTarget, SemanticTarget
 
-__all__ = ["Batch", "TooLarge", "attack_rows", "clean_rows", "load", "trace_points"]
+__all__ = ["Attacked", "Batch", "TooLarge", "attack_rows", "clean_rows", "load", "part_of", "trace_points"]
 
 TRACE_POINTS = 32
 
@@ -38,14 +41,17 @@ class TooLarge(Exception):
 
 @dataclass(frozen=True)
 class Batch:
-    """Images of one size on the device, with their clean prediction. ``finite (B,)``: the clean scores are."""
+    """Images of one size on the device, with truth and clean prediction. ``finite (B,)``: the clean scores are.
+
+    The target has segments where more than semantic scores are asked for; ``prediction`` is None after an error.
+    """
 
     items: Sequence[Item]
     samples: Sequence[Sample]
     images: Tensor
-    labels: Tensor
+    target: SemanticTarget
     instances: Tensor | None
-    prediction: Tensor
+    prediction: Prediction | None
     finite: Tensor
     error: str | None
     seconds: float
@@ -56,18 +62,40 @@ class Batch:
         return " ".join(str(item.position) for item in self.items)
 
 
+@dataclass(frozen=True)
+class Attacked:
+    """One adversarial image ``(3,H,W)`` on the device, and what the model says of it (a batch of one)."""
+
+    image: Tensor
+    prediction: Prediction
+
+
+def part_of(prediction: Prediction, at: Sequence[int]) -> Prediction:
+    """The predictions of the images at these places."""
+
+    def tensor(value: Tensor | None) -> Tensor | None:
+        return None if value is None else value[torch.tensor(list(at), dtype=torch.int64, device=value.device)]
+
+    def listed(value: Any) -> Any:
+        return None if value is None else [value[i] for i in at]
+
+    return Prediction(
+        tensor(prediction.labels), listed(prediction.panoptic), listed(prediction.instances), tensor(prediction.masks)
+    )
+
+
 def load(job: Job, positions: Sequence[int], *, may_shrink: bool = False) -> Batch:
     """Read, move and predict a batch. Raises TooLarge where a smaller batch may fit."""
     samples = [job.data.whole(p) for p in positions]
     images = torch.stack([s.image for s in samples]).to(job.device)
-    labels = torch.stack([_labels(job.data.counted(s)) for s in samples]).to(job.device)
+    target = _target(job, [job.data.counted(s) for s in samples]).to(job.device)
     objects = [s.instances for s in samples]
     instances = None if any(o is None for o in objects) else torch.stack(objects).to(job.device)  # type: ignore[arg-type]
-    prediction, finite = torch.zeros_like(labels), torch.zeros(len(samples), dtype=torch.bool)
+    prediction, finite = None, torch.zeros(len(samples), dtype=torch.bool)
     synchronise(job.device)
     start, error = time.perf_counter(), None
     try:
-        prediction, finite = referee.predict(job.model, images)
+        prediction, finite = _predict(job, images, target)
         synchronise(job.device)
     except UserError:
         raise
@@ -76,12 +104,18 @@ def load(job: Job, positions: Sequence[int], *, may_shrink: bool = False) -> Bat
     seconds = (time.perf_counter() - start) / len(samples)
     # a row of an earlier, longer run may have had neighbours beyond this run's limit
     items = [job.items[p] if p < len(job.items) else item(p, s) for p, s in zip(positions, samples, strict=True)]
-    return Batch(items, samples, images, labels, instances, prediction, finite.cpu(), error, seconds)
+    return Batch(items, samples, images, target, instances, prediction, finite.cpu(), error, seconds)
 
 
-def _labels(sample: Sample) -> Tensor:
-    assert sample.labels is not None  # Mapped refuses samples without
-    return sample.labels
+def _target(job: Job, counted: Sequence[Sample]) -> SemanticTarget:
+    if job.tasks != ("semantic",):
+        return truth.target(counted, job.data.countable, job.data.ignore)
+    return SemanticTarget(torch.stack([s.labels for s in counted]), job.data.ignore)  # type: ignore[arg-type]
+
+
+def _predict(job: Job, images: Tensor, target: SemanticTarget) -> tuple[Prediction, Tensor]:
+    prompts = target.prompts if "prompted" in job.tasks and isinstance(target, SegmentTarget) else None
+    return referee.predict(job.model, images, tasks=job.tasks, things=job.data.countable, prompts=prompts)
 
 
 def _text(problem: Exception, images: int, may_shrink: bool) -> str:
@@ -96,10 +130,10 @@ def _text(problem: Exception, images: int, may_shrink: bool) -> str:
 
 def clean_rows(job: Job, batch: Batch) -> list[Row]:
     """The rows of the clean images."""
-    stats = _statistics(job, batch, batch.prediction, clean=False) if batch.error is None else []
+    stats = [] if batch.prediction is None else _statistics(job, batch, batch.prediction, range(len(batch.items)))
     rows = []
     for i, row in enumerate(_blank(job, batch, job.clean_key, (1, 0))):
-        if batch.error is not None or not batch.finite[i]:
+        if batch.prediction is None or not batch.finite[i]:
             error = batch.error or "the model's scores on the clean image are not finite"
             rows.append(replace(row, status="failed", error=error, seconds=batch.seconds))
         else:
@@ -109,14 +143,14 @@ def clean_rows(job: Job, batch: Batch) -> list[Row]:
 
 def attack_rows(
     job: Job, planned: Planned, batch: Batch, *, may_shrink: bool = False
-) -> tuple[list[Row], Tensor | None, Tensor | None]:
-    """Rows of one attack on one batch, with the adversarial images and predictions ``(B,…)`` where there are any.
+) -> tuple[list[Row], dict[int, Attacked]]:
+    """Rows of one attack on one batch, and what became of the images that were attacked, by their place in it.
 
     The attack sees the images it can work on: with a finite clean prediction, counted pixels and a pixel to write.
     """
     rows = list(_blank(job, batch, planned.key, planned.attack.budget))
     region = None if planned.region is None else torch.stack([planned.region(s) for s in batch.samples]).to(job.device)
-    counted = (batch.labels != job.data.ignore).flatten(1).any(1).cpu()
+    counted = batch.target.valid.flatten(1).any(1).cpu()
     usable = batch.finite & counted
     if region is not None:
         usable &= region.flatten(1).any(1).cpu()
@@ -127,17 +161,16 @@ def attack_rows(
             rows[i] = replace(row, status="not-applicable")
     index = usable.nonzero().flatten()
     if not len(index):
-        return rows, None, None
+        return rows, {}
     part = index.to(job.device)
-    images, labels = batch.images[part], batch.labels[part]
+    images, target = batch.images[part], batch.target.select(part)
     writable = None if region is None else region[part]
-    attacked, prediction = batch.images.clone(), batch.prediction.clone()
     start = time.perf_counter()
     try:
         result = planned.attack(
             job.model,
             images.clone(),
-            SemanticTarget(labels.clone(), job.data.ignore),
+            target.select(torch.arange(len(index), device=job.device)),  # a copy: what is scored is nobody else's
             ids=[batch.items[i].content for i in index.tolist()],
             seed=job.seed,
             region=writable,
@@ -145,17 +178,16 @@ def attack_rows(
         )
         synchronise(job.device)
         seconds = (time.perf_counter() - start) / len(index)
-        found, judged, faults, finite = _judge(job, planned, images, result, writable)
+        found, judged, faults, finite = _judge(job, planned, images, target, result, writable)
     except UserError:
         raise
     except Exception as problem:
         error = _text(problem, len(index), may_shrink)
         for i in index.tolist():
             rows[i] = replace(rows[i], status="failed", error=error)
-        return rows, None, None
-    attacked[part], prediction[part] = found, judged
-    stats = _statistics(job, batch, prediction)
-    sizes = referee.norms(batch.images, attacked)
+        return rows, {}
+    stats = None if judged is None else _statistics(job, batch, judged, index.tolist(), batch.prediction)
+    sizes = referee.norms(images, found)
     done = _numbers(result, len(index))
     for n, i in enumerate(index.tolist()):
         cost = {"forwards": done[n][0], "backwards": done[n][1], "seconds": seconds}
@@ -169,28 +201,31 @@ def attack_rows(
         elif done[n][3]:
             rows[i] = replace(rows[i], status="failed", error=FAULTS[done[n][3]], **cost)
         else:
-            goal = None if result.goal is None else _goal(job, planned, batch, i, result.goal[n], prediction[i])
+            assert stats is not None
+            assert judged is not None
+            goal = None if result.goal is None else _goal(job, planned, batch, i, result.goal[n], judged, n)
             trace = trace_points(result.trace[n].tolist())
-            rows[i] = replace(rows[i], stats=stats[i], norms=sizes[i], extra=goal, trace=trace, **cost)
-    return rows, attacked, prediction
+            rows[i] = replace(rows[i], stats=stats[n], norms=sizes[n], extra=goal, trace=trace, **cost)
+    made = {} if judged is None else {i: Attacked(found[n], part_of(judged, [n])) for n, i in enumerate(index.tolist())}
+    return rows, made
 
 
 def _judge(
-    job: Job, planned: Planned, images: Tensor, result: AttackResult, region: Tensor | None
-) -> tuple[Tensor, Tensor, list[str | None], Tensor]:
+    job: Job, planned: Planned, images: Tensor, target: SemanticTarget, result: AttackResult, region: Tensor | None
+) -> tuple[Tensor, Prediction | None, list[str | None], Tensor]:
     """The referee's view: images to score, their predictions, faults, finite scores. Faulty images are scored clean."""
     eps = None if planned.attack.eps is None else float(Fraction(planned.attack.eps))
     ball: dict[str, Any] = {"eps": eps, "norm": planned.attack.norm}
     faults = referee.inspect(images, result.images, region=region, **ball)
     good = torch.tensor([f is None for f in faults], device=images.device).view(-1, 1, 1, 1)
     if not bool(good.any()):
-        return images, torch.zeros_like(images[:, 0], dtype=torch.int64), faults, torch.ones(len(images))
+        return images, None, faults, torch.ones(len(images))
     found = torch.where(good, result.images.detach(), images).to(images).clamp(0, 1)
     if job.eight_bit:
         found = referee.eight_bits(images, found, **ball)
         again = referee.inspect(images, found, region=None, **ball)
         faults = [f or (f"after rounding to 8 bits {g}" if g else None) for f, g in zip(faults, again, strict=True)]
-    prediction, finite = referee.predict(job.model, found)
+    prediction, finite = _predict(job, found, target)
     return found, prediction, faults, finite.cpu()
 
 
@@ -203,15 +238,28 @@ def _blank(job: Job, batch: Batch, key: str, budget: tuple[int, int]) -> list[Ro
     ]  # fmt: skip
 
 
-def _statistics(job: Job, batch: Batch, prediction: Tensor, clean: bool = True) -> list[dict[str, Any]]:
-    return statistics(
-        prediction.cpu(),
-        batch.labels.cpu(),
-        classes=len(job.data.classes),
-        ignore=job.data.ignore,
-        instances=None if batch.instances is None else batch.instances.cpu(),
-        clean_prediction=batch.prediction.cpu() if clean else None,
-    )
+def _statistics(
+    job: Job, batch: Batch, prediction: Prediction, at: Sequence[int], before: Prediction | None = None
+) -> list[dict[str, Any]]:
+    """Of the images ``at`` these places of the batch, whose predictions these are, in that order."""
+    places = torch.tensor(list(at), dtype=torch.int64)
+    target = batch.target.to("cpu").select(places)
+    clean = None if before is None else part_of(before, list(at))
+    found: list[dict[str, Any]] = [{} for _ in at]
+    if "semantic" in job.tasks:
+        assert prediction.labels is not None
+        found = statistics(
+            prediction.labels.cpu(),
+            target.labels,
+            classes=len(job.data.classes),
+            ignore=job.data.ignore,
+            instances=None if batch.instances is None else batch.instances.cpu()[places],
+            clean_prediction=None if clean is None or clean.labels is None else clean.labels.cpu(),
+        )
+    if isinstance(target, SegmentTarget):
+        more = segment_rows(prediction, target, tasks=job.tasks, clean=clean)
+        found = [{**row, **extra} for row, extra in zip(found, more, strict=True)]
+    return found
 
 
 def _numbers(result: AttackResult, images: int) -> list[tuple[int, int, bool, int]]:
@@ -221,9 +269,14 @@ def _numbers(result: AttackResult, images: int) -> list[tuple[int, int, bool, in
     return list(zip(result.forwards.tolist(), result.backwards.tolist(), idle.tolist(), fault, strict=True))
 
 
-def _goal(job: Job, planned: Planned, batch: Batch, i: int, goal: Tensor, prediction: Tensor) -> dict[str, int]:
-    reference = batch.labels[i] if planned.attack.reference == "gt" else batch.prediction[i]
-    return goal_counts(goal, reference, prediction, batch.prediction[i], batch.labels[i], job.data.ignore)
+def _goal(
+    job: Job, planned: Planned, batch: Batch, i: int, goal: Tensor, judged: Prediction, n: int
+) -> dict[str, int] | None:
+    if judged.labels is None or batch.prediction is None or batch.prediction.labels is None:
+        return None
+    labels, clean = batch.target.labels[i], batch.prediction.labels[i]
+    reference = labels if planned.attack.reference == "gt" else clean
+    return goal_counts(goal, reference, judged.labels[n], clean, labels, job.data.ignore)
 
 
 def trace_points(values: Sequence[float]) -> list[float | None] | None:

@@ -9,11 +9,14 @@ from robustseg.evaluation.composed import ball
 
 __all__ = ["no_better_than_noise"]
 
+SCORES = ("mIoU", "PQ", "AP", "IoU_prompted")
+
 
 def no_better_than_noise(attacks: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """One sentence naming the untargeted attacks that do no more than noise of their own norm, eps and region.
 
-    ``attacks``: those of a summary. "No more": not below the lower end of the noise's interval, where it has one.
+    ``attacks``: those of a summary. "No more": in no score below the lower end of the noise's interval, where it has
+    one: an attack on segments may leave the semantic map alone.
 
     >>> noise = {"name": "noise", "eps": "8/255", "norm": "linf", "mIoU": 0.6}
     >>> pgd = {"name": "pgd", "eps": "8/255", "norm": "linf", "mIoU": 0.61}
@@ -23,12 +26,11 @@ def no_better_than_noise(attacks: Mapping[str, Mapping[str, Any]]) -> list[str]:
     quiet = {_ball(spec, e): e for spec, e in attacks.items() if _name(spec, e) == "noise"}
     idle = []
     for spec, entry in attacks.items():
-        noise, score = quiet.get(_ball(spec, entry)), entry.get("mIoU")
-        if noise is None or score is None or entry.get("extra") or entry.get("target") or _name(spec, entry) == "noise":
+        noise = quiet.get(_ball(spec, entry))
+        if noise is None or entry.get("extra") or entry.get("target") or _name(spec, entry) == "noise":
             continue
-        interval: Sequence[float] | None = (noise.get("ci95") or {}).get("mIoU")
-        low = interval[0] if interval else noise.get("mIoU")
-        if low is not None and score >= low:
+        both = [name for name in SCORES if entry.get(name) is not None and noise.get(name) is not None]
+        if both and all(entry[name] >= _low(noise, name) for name in both):
             idle.append(spec)
     if not idle:
         return []
@@ -37,6 +39,11 @@ def no_better_than_noise(attacks: Mapping[str, Mapping[str, Any]]) -> list[str]:
         f"{names}: no worse than random noise of the same size. Check that gradients reach the input "
         "(`robustseg doctor`)."
     ]
+
+
+def _low(noise: Mapping[str, Any], name: str) -> float:
+    interval: Sequence[float] | None = (noise.get("ci95") or {}).get(name)
+    return interval[0] if interval else noise[name]
 
 
 def _name(spec: str, entry: Mapping[str, Any]) -> str:

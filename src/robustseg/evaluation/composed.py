@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import reduce
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +14,15 @@ from numpy.typing import NDArray
 from robustseg.evaluation.tally import Tally
 from robustseg.evaluation.worst_case import lowest_accuracy, lowest_miou
 
-__all__ = ["Scored", "ball", "by_eps", "ensemble", "eps_value", "order"]
+__all__ = ["Scored", "ball", "by_eps", "common", "ensemble", "eps_value", "order"]
 
 
 @dataclass(frozen=True)
 class Scored:
-    """One attack's statistics: ``index (n,)`` positions among the run's images, ``tally`` of the same n images."""
+    """One attack's statistics: ``index (n,)`` positions among the run's images, ``tally`` of the same n images.
+
+    ``rows``: the statistics themselves, for the scores that are no sums of class counts.
+    """
 
     spec: str
     eps: str | None
@@ -26,6 +30,7 @@ class Scored:
     index: NDArray[np.int_]
     tally: Tally
     region: str | None = None
+    rows: Sequence[Mapping[str, Any]] = ()
 
 
 def eps_value(text: str | None) -> float:
@@ -74,8 +79,8 @@ def ensemble(spec: str, parts: Sequence[Scored]) -> tuple[Scored, Scored]:
             spec, None, None, nothing, Tally(*(np.zeros((0, 0)),) * 3, *(np.zeros(0),) * 4, *(np.zeros((0, 3)),) * 2)
         )
         return empty, empty
-    index = reduce(np.intersect1d, [p.index for p in parts])
-    tallies = [p.tally.take(np.searchsorted(p.index, index)) for p in parts]
+    index, places = common(parts)
+    tallies = [p.tally.take(at) for p, at in zip(parts, places, strict=True)]
     stacked = {name: np.stack([getattr(t, name) for t in tallies]) for name in Tally.__dataclass_fields__}
     choices = lowest_accuracy(stacked["right"]), lowest_miou(stacked["inter"], stacked["pred"], stacked["target"])
     images = np.arange(len(index))
@@ -87,3 +92,9 @@ def ensemble(spec: str, parts: Sequence[Scored]) -> tuple[Scored, Scored]:
         for choice in choices
     )  # fmt: skip
     return accuracy, miou
+
+
+def common(parts: Sequence[Scored]) -> tuple[NDArray[np.int_], list[NDArray[np.int_]]]:
+    """The images that every part has, and where each part has them."""
+    index = reduce(np.intersect1d, [p.index for p in parts])
+    return index, [np.searchsorted(p.index, index) for p in parts]

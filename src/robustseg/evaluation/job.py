@@ -40,7 +40,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Job:
-    """All that the run loop needs. ``items``: the images asked for, before any shard."""
+    """All that the run loop needs. ``items``: the images asked for, before any shard; ``tasks``: what is scored."""
 
     model: Model
     data: Mapped
@@ -54,6 +54,7 @@ class Job:
     eight_bit: bool
     early_stop: bool
     shard: Shard | None
+    tasks: tuple[str, ...] = ("semantic",)
     info: dict[str, Any] = field(default_factory=dict)
 
 
@@ -87,6 +88,7 @@ def definite(
     early_stop: bool = True,
     shard: str | Shard | None = None,
     window: int | None = None,
+    task: str | Sequence[str] | None = None,
     baseline: bool = True,
     tick: Tick | None = None,
 ) -> Job:
@@ -103,7 +105,8 @@ def definite(
     if size is not None and not isinstance(data, str) and getattr(data, "size", None) != tuple(size):
         raise UserError("resize= needs a data reference; give load_data(REF, resize=...) the size instead")
     network, where = _model(model, device, window)
-    mapped = Mapped.of(dataset, network.spec.classes, class_map)
+    mapped = Mapped.of(dataset, network.spec, class_map)
+    tasks = asked.tasks(task, network.spec, mapped)
     if count is not None:
         mapped = replace(mapped, count=masks.mask(count, mapped))
     if limit is not None and limit < 1:
@@ -115,7 +118,7 @@ def definite(
     clean = key.clean_config(
         model=network.spec.digest,
         data=dataset.digest(),
-        task=network.spec.task,
+        task=",".join(tasks),
         resize=size,
         count=masks.canonical(count),
         class_map=class_map_digest(class_map),
@@ -130,7 +133,7 @@ def definite(
         name = fitting.fit_name(attack)
         if name not in artefacts:
             other = fitting.fit_data(fit_data, dataset, size, whole.name)
-            seen = Mapped.of(other, network.spec.classes, class_map)
+            seen = Mapped.of(other, network.spec, class_map)
             artefacts[name] = fitting.fit(
                 attack, network, seen, items, seed, Path(out) / "artefacts",
                 lambda done, of: tell(f"fitting {attack.name}", done, of),
@@ -150,6 +153,8 @@ def definite(
         "model": network.spec.ref,
         "data": dataset.ref,
         "task": network.spec.task,
+        "tasks": list(tasks),
+        "things": list(mapped.things),
         "classes": list(network.spec.classes),
         "seed": seed,
         "resize": list(size) if size else None,
@@ -169,7 +174,7 @@ def definite(
     }
     return Job(
         network, mapped, items, list(planned.values()), ensembles, clean, key.run_key(clean), where, seed, eight_bit,
-        early_stop, shard, info,
+        early_stop, shard, tasks, info,
     )  # fmt: skip
 
 

@@ -12,10 +12,12 @@ from torch import Tensor
 
 from robustseg.data.class_map import read_class_map
 from robustseg.data.classes import match, remap
+from robustseg.data.segments import kept_segments, remap_segments, remap_things
 from robustseg.errors import UserError
 from robustseg.evaluation.key import canonical
 from robustseg.ops import digest, seeds
-from robustseg.types import DataSet, Sample
+from robustseg.tasks import truth
+from robustseg.types import DataSet, ModelSpec, Sample, Segments
 
 __all__ = ["Item", "Mapped", "class_map_digest", "index", "item"]
 
@@ -32,20 +34,44 @@ class Item:
 
 @dataclass(frozen=True)
 class Mapped:
-    """A data set whose labels are model class indices; a DataSet itself. ``count`` says which pixels stay."""
+    """A data set whose labels are model class indices; a DataSet itself. ``count`` says which pixels stay.
+
+    ``countable (C,)``: which model classes are things. ``blind``: the model knows no classes (prompted masks), so that
+    every object of the data is one of its only class, and stuff is nothing.
+    """
 
     data: DataSet
     classes: tuple[str, ...]
     table: Tensor
     ignore: int
     count: Callable[[Sample], Tensor] | None = None
+    countable: tuple[bool, ...] = ()
+    blind: bool = False
 
     @staticmethod
-    def of(data: DataSet, classes: Sequence[str], class_map: Mapping[str, str] | str | Path | None = None) -> Mapped:
+    def of(data: DataSet, spec: ModelSpec, class_map: Mapping[str, str] | str | Path | None = None) -> Mapped:
         """Match by class name, else by ``class_map``. Raises UserError for data classes that the model lacks."""
+        classes = spec.classes
         ignore = 255 if len(classes) <= 255 else 65535
+        if spec.task == "prompted":
+            table = torch.full((max(data.ignore, len(data.classes) - 1) + 1,), ignore, dtype=torch.int64)
+            table[: len(data.classes)] = 0
+            return Mapped(data, classes, table, ignore, countable=(True,), blind=True)
         table = match(data.classes, classes, class_map=class_map, data_ignore=data.ignore, ignore=ignore)
-        return Mapped(data, tuple(classes), table, ignore)
+        names = getattr(data, "things", ())
+        things = remap_things([name in names for name in data.classes], table[: len(data.classes)], len(classes))
+        own = [name in spec.things for name in classes]
+        return Mapped(data, classes, table, ignore, countable=things if names else tuple(own))
+
+    @property
+    def things(self) -> tuple[str, ...]:
+        """Names of the countable model classes."""
+        return tuple(name for name, thing in zip(self.classes, self.countable, strict=True) if thing)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What the truth can score."""
+        return tuple(getattr(self.data, "tasks", ("semantic",)))
 
     @property
     def ref(self) -> str:
@@ -75,14 +101,30 @@ class Mapped:
         sample = self.data[index]
         if sample.labels is None:
             raise UserError(f"data {self.ref}: image {sample.id} has no labels; scores need ground truth")
-        return replace(sample, labels=remap(sample.labels, self.table))
+        segments = sample.segments
+        if self.blind:
+            segments = self._objects(sample)
+        elif segments is not None:
+            segments = remap_segments(segments, self.table, self.ignore, self.countable)
+        return replace(sample, labels=remap(sample.labels, self.table), segments=segments)
+
+    def _objects(self, sample: Sample) -> Segments:
+        """What a prompted model is asked for: every counted object, whatever its class."""
+        things = [name in getattr(self.data, "things", ()) for name in self.data.classes]
+        found = truth.segments(sample, things, self.data.ignore)
+        keep = torch.tensor(things, dtype=torch.bool)[found.categories] & ~found.crowd
+        number = int(keep.sum())
+        none = torch.zeros(number, dtype=torch.int64)
+        return Segments(found.masks[keep], none, none.bool())
 
     def counted(self, sample: Sample) -> Sample:
         """The sample with every pixel ignored that does not count."""
         if self.count is None:
             return sample
-        labels = torch.where(self.count(sample), sample.labels, self.ignore)  # type: ignore[arg-type]
-        return replace(sample, labels=labels)
+        keep = self.count(sample)
+        labels = torch.where(keep, sample.labels, self.ignore)  # type: ignore[arg-type]
+        segments = None if sample.segments is None else kept_segments(sample.segments, keep)
+        return replace(sample, labels=labels, segments=segments)
 
     def __getitem__(self, index: int) -> Sample:
         return self.counted(self.whole(index))

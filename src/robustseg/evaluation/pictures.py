@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from robustseg.evaluation.attacking import attack_rows, load
+from robustseg.evaluation.attacking import Attacked, attack_rows, load
 from robustseg.evaluation.colours import coloured, gain, palette, perturbation, save_index, save_rgb
 from robustseg.evaluation.composed import eps_value
 from robustseg.evaluation.files import slug
 from robustseg.evaluation.job import Job, Planned
 from robustseg.evaluation.store import Row, Store
 from robustseg.evaluation.tally import image_miou, stack
+from robustseg.tasks.predict import Prediction
 
 __all__ = ["Keeper", "gallery", "keep_pictures", "write_attacked", "write_clean"]
 
-Made = tuple[Any, Any]  # adversarial image (3,H,W) float32, prediction (H,W), as arrays
+Made = tuple[Any, Prediction]  # adversarial image (3,H,W) float32, and what the model says of it (a batch of one)
 
 
 def gallery(attacks: Sequence[Planned]) -> list[Planned]:
@@ -40,13 +41,13 @@ class Keeper:
         self.waiting: dict[tuple[str, str], Made] = {}
         self.kept: dict[str, float] = {}
 
-    def hold(self, planned: Planned, rows: Sequence[Row], attacked: Tensor | None, prediction: Tensor | None) -> None:
+    def hold(self, planned: Planned, rows: Sequence[Row], made: Mapping[int, Attacked]) -> None:
         """Remember what an attack just made of a batch."""
-        if attacked is None or prediction is None or planned not in self.shown:
+        if planned not in self.shown:
             return
-        for i, row in enumerate(rows):
-            if row.status == "ok":
-                self.waiting[row.image, planned.spec] = attacked[i].cpu().numpy(), prediction[i].cpu().numpy()
+        for i, one in made.items():
+            if rows[i].status == "ok":
+                self.waiting[rows[i].image, planned.spec] = one.image.cpu().numpy(), one.prediction
 
     def settle(self, store: Store, images: Sequence[str]) -> None:
         """After a batch: keep what belongs to the worst so far, forget the rest."""
@@ -103,20 +104,20 @@ def keep_pictures(
 
 def _again(job: Job, planned: Planned, row: Row) -> Made | None:
     positions = [int(p) for p in row.batch.split()]
-    _, attacked, prediction = attack_rows(job, planned, load(job, positions))
-    at = positions.index(row.position)
-    return (
-        None if attacked is None or prediction is None else (attacked[at].cpu().numpy(), prediction[at].cpu().numpy())
-    )
+    _, made = attack_rows(job, planned, load(job, positions))
+    one = made.get(positions.index(row.position))
+    return None if one is None else (one.image.cpu().numpy(), one.prediction)
 
 
 def write_clean(folder: Path, name: str, batch: Any, colours: dict[str, list[int]], entry: dict[str, Any]) -> dict:
     """Clean image, truth and clean prediction of the first image of a batch; returns the completed index entry."""
     (folder / name).mkdir(parents=True, exist_ok=True)
     save_rgb(folder / name / "clean.png", batch.images[0].cpu().numpy())
-    for key, labels in (("truth", batch.labels[0]), ("clean_prediction", batch.prediction[0])):
-        _labels(folder / name, key, labels.cpu().numpy(), colours)
-        entry[key] = f"{name}/{key}.png"
+    labels = {"truth": batch.target.labels, "clean_prediction": batch.prediction.labels}
+    for key, maps in labels.items():
+        if maps is not None:
+            _labels(folder / name, key, maps[0].cpu().numpy(), colours)
+            entry[key] = f"{name}/{key}.png"
     return {**entry, "clean": f"{name}/clean.png", "attacks": []}
 
 
@@ -131,7 +132,8 @@ def write_attacked(
     np.savez_compressed(folder / f"{stem}.npz", image=image.astype(np.float32))
     save_rgb(folder / f"{stem}.adversarial.png", image)
     save_rgb(folder / f"{stem}.perturbation.png", perturbation(delta, times))
-    _labels(folder / name, f"{slug(planned.spec)}.prediction", prediction, colours)
+    if prediction.labels is not None:
+        _labels(folder / name, f"{slug(planned.spec)}.prediction", prediction.labels[0].cpu().numpy(), colours)
     tally = stack([row.stats or {}], len(colours))
     miou = float(image_miou(tally)[0])
     return {

@@ -9,13 +9,14 @@ from typing import Any
 
 import torch
 
+from robustseg.catalog import outputs
 from robustseg.evaluation import device as machine
-from robustseg.evaluation.attacking import clean_rows, load
+from robustseg.evaluation.attacking import Batch, clean_rows, load
 from robustseg.evaluation.batches import plan
 from robustseg.evaluation.job import Job
 from robustseg.evaluation.pictures import gallery
 from robustseg.ops.state import frozen
-from robustseg.tasks.semantic import dense
+from robustseg.types import DenseOutput
 
 __all__ = ["describe", "estimate", "first_size", "idle", "nothing_to_do"]
 
@@ -49,8 +50,8 @@ def estimate(job: Job, batch_size: int | str, keep: int) -> dict[str, Any]:
     images = sum(len(b) for b in batches)
     with frozen(job.model.module):
         batch = load(job, batches[0] if batches else [0])
-        forward = _seconds(lambda: _step(job, batch.images, gradient=False), job) / len(batch.items)
-        step = _seconds(lambda: _step(job, batch.images, gradient=True), job) / len(batch.items)
+        forward = _seconds(lambda: _step(job, batch, gradient=False), job) / len(batch.items)
+        step = _seconds(lambda: _step(job, batch, gradient=True), job) / len(batch.items)
         row = len(json.dumps([r.stats for r in clean_rows(job, batch)])) / len(batch.items) + ROW_OVERHEAD
     attacks = {}
     for planned in job.attacks:
@@ -73,11 +74,15 @@ def estimate(job: Job, batch_size: int | str, keep: int) -> dict[str, Any]:
     }
 
 
-def _step(job: Job, images: torch.Tensor, gradient: bool) -> None:
+def _step(job: Job, batch: Batch, gradient: bool) -> None:
+    size = (int(batch.images.shape[-2]), int(batch.images.shape[-1]))
+    look = outputs.kind(job.model)
+    forward = outputs.forward(job.model, "dense" if look == "query" else look, size)
     with torch.set_grad_enabled(gradient):
-        x = images.clone().requires_grad_(gradient)
-        scores = dense(job.model(x), (int(x.shape[-2]), int(x.shape[-1]))).scores
+        x = batch.images.clone().requires_grad_(gradient)
+        output = forward(x, batch.target, {})
         if gradient:
+            scores = output.scores if isinstance(output, DenseOutput) else output.class_logits
             torch.autograd.grad(scores.logsumexp(1).sum(), x)
 
 

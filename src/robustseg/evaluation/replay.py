@@ -44,7 +44,8 @@ def replay(
     job = definite(
         model or info["model"], data or info["data"], contents.keys[row.key]["attack"], out=folder,
         limit=len(run.images), seed=info["seed"], device=device, class_map=info["class_map"], baseline=False,
-        eight_bit=info["eight_bit"], early_stop=info["early_stop"], window=info.get("window"), **options,
+        eight_bit=info["eight_bit"], early_stop=info["early_stop"], window=info.get("window"),
+        task=info.get("tasks"), **options,
     )  # fmt: skip
     planned = next(p for p in job.attacks)
     changed = [k for k, v in contents.keys[row.key].items() if planned.config.get(k) != v]
@@ -55,16 +56,16 @@ def replay(
     with frozen(job.model.module), machine.repeatable(job.device):
         positions = [int(p) for p in row.batch.split()]
         batch = load(job, positions)
-        rows, attacked, prediction = attack_rows(job, planned, batch)
+        rows, made = attack_rows(job, planned, batch)
         at = positions.index(row.position)
         alone = batch if at == 0 else load(job, [row.position])
     differences = compare_rows(row, rows[at])
     target = Path(out) if out else Path(folder) / "replay"
     name, colours = slug(image), palette(job.data.classes)
     entry = write_clean(target, name, alone, colours, {"id": image, "rank": 0})
-    if attacked is not None and prediction is not None and rows[at].status == "ok":
-        made = attacked[at].cpu().numpy(), prediction[at].cpu().numpy()
-        entry["attacks"].append(write_attacked(target, name, planned, batch.images[at].cpu(), made, rows[at], colours))
+    if at in made and rows[at].status == "ok":
+        one = made[at].image.cpu().numpy(), made[at].prediction
+        entry["attacks"].append(write_attacked(target, name, planned, batch.images[at].cpu(), one, rows[at], colours))
     write_json(target / name / "replay.json", {"equal": not differences, "differences": differences, "picture": entry})
     return {"equal": not differences, "differences": differences, "row": rows[at], "pictures": target / name}
 

@@ -47,6 +47,7 @@ def evaluate(
     keep: int = 0,
     early_stop: bool = True,
     window: int | None = None,
+    task: str | Sequence[str] | None = None,
     progress: Progress | None = None,
     dry_run: bool = False,
     command: Sequence[str] | None = None,
@@ -57,7 +58,8 @@ def evaluate(
     ``eps``: radii for attacks that name none: ``"2/255,8/255"``, a number, or a list of either. A uniform-noise
     baseline joins at every radius. The same call on the same ``out`` continues where it stopped; another configuration
     is another key in the store. ``batch_size="auto"`` halves itself when memory runs out; ``keep`` stores the pictures
-    of the worst images.
+    of the worst images. ``task``: what is scored, ``"semantic"``, ``"instance"``, ``"panoptic"`` or several of them
+    (default: all that the model can answer and the data can judge).
     Raises UserError for what the user can put right; an attack that fails becomes rows with a status, never a number.
 
     Example::
@@ -70,7 +72,8 @@ def evaluate(
     job = definite(
         model, data, attacks, out=folder, eps=eps, limit=limit, seed=seed, device=device, resize=resize,
         fit_data=fit_data, region=region, count=count, class_map=class_map, eight_bit=eight_bit,
-        early_stop=early_stop, shard=shard, window=window, tick=lambda text, done, of: tell(done, of, text),
+        early_stop=early_stop, shard=shard, window=window, task=task,
+        tick=lambda text, done, of: tell(done, of, text),
     )  # fmt: skip
     if command is not None:
         job.info["argv"] = list(command)
@@ -158,9 +161,9 @@ def _pass(
         for planned in job.attacks:
             tell(done, total, f"{text}, {planned.spec}")
             if batch is not None and planned in todo:
-                rows, attacked, prediction = attack_rows(job, planned, batch, may_shrink=may_shrink)
+                rows, made = attack_rows(job, planned, batch, may_shrink=may_shrink)
                 store.add_rows(rows)
-                keeper.hold(planned, rows, attacked, prediction)
+                keeper.hold(planned, rows, made)
             done += weights[planned.key] * len(ids)
         keeper.settle(store, ids)
         tell(done, total, text)

@@ -75,6 +75,8 @@ def attack_images(
         from robustseg.models import load_model
 
         model = load_model(model, device=str(machine.choose(device)), window=window)
+    if model.spec.task == "prompted":
+        raise UserError(f"{model.spec.ref} must be asked for objects; a picture alone names none: use evaluate")
     done = []
     total = len(attacks) * len(paths)
     for attack, folder in zip(attacks, folders, strict=True):
@@ -100,7 +102,7 @@ def _one(path: Path, model: Model, attack: catalog.Attack, folder: Path, seed: i
     where = next((p.device for p in model.module.parameters()), torch.device("cpu"))
     x = image.to(where)
     with frozen(model.module), machine.repeatable(where):
-        before, finite = referee.predict(model, x)
+        before, finite = _labels(model, x)
         if not bool(finite.all()):
             raise UserError(f"{path}: the model's scores are not finite; look at it with `robustseg doctor`")
         region = None
@@ -115,7 +117,7 @@ def _one(path: Path, model: Model, attack: catalog.Attack, folder: Path, seed: i
         if fault is not None:
             raise UserError(f"{path}: {attack.spec} broke its own rules ({fault}); nothing was written")
         found = result.images.clamp(0, 1)
-        after, _ = referee.predict(model, found)
+        after, _ = _labels(model, found)
     size = referee.norms(x, found)[0]
     _write(folder, image[0].numpy(), found[0].cpu().numpy(), before[0].cpu().numpy(), after[0].cpu().numpy(), model)
     about = {
@@ -129,6 +131,12 @@ def _one(path: Path, model: Model, attack: catalog.Attack, folder: Path, seed: i
     }
     write_json(folder / "result.json", {**about, "model": model.spec.ref, "seed": seed})
     return about
+
+
+def _labels(model: Model, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    found, finite = referee.predict(model, x)
+    assert found.labels is not None
+    return found.labels, finite
 
 
 def _write(folder: Path, clean: Any, attacked: Any, before: Any, after: Any, model: Model) -> None:

@@ -48,7 +48,8 @@ def stack(stats: Sequence[Mapping[str, Any]], classes: int) -> Tally:
     n = len(stats)
 
     def table(name: str) -> Array:
-        return np.array([s[name] for s in stats], dtype=np.float64).reshape(n, classes)
+        # rows of prompted masks have no class counts
+        return np.array([s.get(name) or [0] * classes for s in stats], dtype=np.float64).reshape(n, classes)
 
     def column(name: str) -> Array:
         return np.array([s.get(name) or 0 for s in stats], dtype=np.float64)
