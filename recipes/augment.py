@@ -28,6 +28,12 @@ def window(image: Tensor, label: Tensor, top: int, left: int, height: int, width
     return image, label
 
 
+def nearest(label: Tensor, size: tuple[int, int]) -> Tensor:
+    """A label map resized by nearest neighbour; codes of up to 24 bits stay exact."""
+    exact = label if label.dtype == torch.uint8 else label.float()
+    return F.interpolate(exact[None, None], size, mode="nearest-exact")[0, 0].to(label.dtype)
+
+
 def scale_crop(
     image: Tensor,
     label: Tensor,
@@ -40,6 +46,8 @@ def scale_crop(
 ) -> tuple[Tensor, Tensor]:
     """A random window of `(3,H,W)` uint8 resized to `crop`; labels by nearest neighbour; half of them mirrored.
 
+    A label is a class, or a class plus 256 times the number of an object.
+
     `around`: a class; the window then holds one of its pixels, at a random place (where the class occurs).
     """
     factor = math.exp(uniform(generator, math.log(zoom[0]), math.log(zoom[1])))
@@ -47,14 +55,14 @@ def scale_crop(
     height, width = round(crop[0] / factor), round(crop[1] / factor * aspect)
     spare_y, spare_x = label.shape[0] - height, label.shape[1] - width
     rows, columns = sorted((0, spare_y)), sorted((0, spare_x))
-    if around is not None and len(places := (label == around).nonzero()):
+    if around is not None and len(places := ((label & 255) == around).nonzero()):
         y, x = places[int(uniform(generator, 0, len(places)))].tolist()
         rows = [min(max(v, y - height + 1), y) for v in rows]
         columns = [min(max(v, x - width + 1), x) for v in columns]
     top, left = round(uniform(generator, *rows)), round(uniform(generator, *columns))
     image, label = window(image, label, top, left, height, width, ignore)
     image = F.interpolate(image[None], crop, mode="bilinear", antialias=True)[0]
-    label = F.interpolate(label[None, None], crop, mode="nearest-exact")[0, 0]
+    label = nearest(label, crop)
     if uniform(generator, 0, 1) < 0.5:
         image, label = image.flip(-1), label.flip(-1)
     return image, label
@@ -75,7 +83,7 @@ def colour_jitter(images: Tensor, strength: float, generator: Generator) -> Tens
 
 def occurrence(labels: Tensor, classes: int) -> list[Tensor]:
     """For every class that occurs, as `(class, image indices)` rows: where it can be found."""
-    seen = torch.stack([torch.bincount(label.flatten().int(), minlength=256)[:classes] > 0 for label in labels])
+    seen = torch.stack([torch.bincount((label & 255).flatten().int(), minlength=256)[:classes] > 0 for label in labels])
     return [torch.cat([torch.tensor([c]), seen[:, c].nonzero()[:, 0]]) for c in range(classes) if seen[:, c].any()]
 
 
@@ -93,7 +101,7 @@ def make_batch(
     places: Sequence[Tensor] = (),
     aware: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
-    """Augmented batch: float images `(B,3,h,w)` in [0,1] and int64 labels `(B,h,w)`.
+    """Augmented batch: float images `(B,3,h,w)` in [0,1] and int64 labels or codes `(B,h,w)`.
 
     With probability `aware` an index is replaced: a class is drawn (all alike, so rare ones are seen as often), then
     one of its images in `places` (see `occurrence`), and the window holds a pixel of it.

@@ -23,13 +23,40 @@ SOURCES = {
 }
 
 
-def table(iou: dict[str, float | None]) -> str:
-    """IoU per class, worst first; classes that occur nowhere are named at the end."""
-    here = sorted((v, n) for n, v in iou.items() if v is not None)
-    absent = [n for n, v in iou.items() if v is None]
-    rows = [f"| {name} | {value:.3f} |" for value, name in here]
+TASKS = {
+    "semantic": "semantic segmentation",
+    "universal": "semantic, instance and panoptic segmentation",
+    "instance": "instance segmentation",
+}
+MEANING = {
+    "PQ": "PQ, SQ and RQ follow the rules of panopticapi (also for things, `_th`, and stuff, `_st`), segments those of "
+    "the\noriginal Mask2Former: class score over 0.8, mask at least 0.5, at least 0.8 of it visible.\n",
+    "AP": "AP is COCO's, of masks.\n",
+    "mIoU": "mIoU is that of the data set: intersections and unions are summed over all images, then averaged over the "
+    "classes\npresent; void pixels do not count. ",
+}
+LOSSES = {
+    "semantic": ("class-balanced cross-entropy + soft Dice", ("balance", "heaviest", "dice")),
+    "universal": (
+        "Mask2Former's loss with every pixel and a query for each stuff class, plus a semantic head that was dropped",
+        ("balance", "heaviest", "dice", "dense", "no_object", "smallest"),
+    ),
+    "instance": ("the losses of Mask R-CNN", ()),
+}
+
+
+def table(scores: dict) -> str:
+    """IoU and PQ per class, worst first; classes that occur nowhere are named at the end."""
+    columns = {name: scores[key] for name, key in (("PQ", "PQ_per_class"), ("IoU", "IoU")) if key in scores}
+    if not columns:
+        return ""
+    (first, *_) = columns.values()
+    here = sorted((v, n) for n, v in first.items() if v is not None)
+    absent = [n for n, v in first.items() if v is None]
+    rows = [f"| {name} | {' | '.join(f'{c[name]:.3f}' for c in columns.values())} |" for _, name in here]
     note = f"\n\nAbsent in truth and prediction: {', '.join(absent)}." if absent else ""
-    return "\n".join(["| class | IoU |", "|---|---|", *rows]) + note
+    head = [f"| class | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
+    return "\n".join([*head, *rows]) + note
 
 
 def schedule(recipe: Recipe) -> str:
@@ -40,44 +67,37 @@ def schedule(recipe: Recipe) -> str:
     )
 
 
-def card(recipe: Recipe, clean: dict, iou: dict, parameters: int, facts: dict) -> str:
-    """Markdown text. `facts`: data, images, steps, cpu_minutes, hardware, versions, command, note."""
+def card(recipe: Recipe, clean: dict, scores: dict, parameters: int, facts: dict) -> str:
+    """Markdown text. `clean`: the scores it begins with; `scores`: all of them.
+
+    `facts`: data, images, steps, cpu_minutes, hardware, versions, command, note.
+    """
     fields = dataclasses.asdict(recipe)
-    names = (
-        "lr",
-        "weight_decay",
-        "warmup",
-        "poly",
-        "clip",
-        "ema",
-        "balance",
-        "heaviest",
-        "dice",
-        "aware",
-        "jitter",
-        "stretch",
-    )
+    loss, own = LOSSES[recipe.task]
+    names = ("lr", "weight_decay", "warmup", "poly", "clip", "ema", *own, "aware", "jitter", "stretch")
     settings = ", ".join(f"{n} {fields[n]:g}" for n in names)
-    network = ", ".join(f"{k}={v}" for k, v in recipe.network)
-    library = {"smp": "segmentation_models_pytorch", "hf": "transformers, SegFormer"}[recipe.library]
+    network = ", ".join(f"{k}={dict(v) if k == 'backbone_config' else v}" for k, v in recipe.network)
+    kind = "Mask2Former" if recipe.task == "universal" else "SegFormer"
+    library = {"smp": "segmentation_models_pytorch", "hf": f"transformers, {kind}"}.get(recipe.library, "torchvision")
+    values = ", ".join(f"{name} **{value:.3f}**" for name, value in clean.items() if isinstance(value, float))
+    meaning = "".join(text for name, text in MEANING.items() if name in clean)
     state = "" if facts["steps"] == recipe.steps else f" (of {recipe.steps}: training was not finished)"
     note = f"\n\n{facts['note']}" if facts["note"] else ""
     size = f"{recipe.size[0]}x{recipe.size[1]}"
     return f"""# {recipe.name}
 
-A small network for semantic segmentation with {len(recipe.classes)} classes, {parameters / 1e6:.2f} M parameters,
+A small network for {TASKS[recipe.task]} with {len(recipe.classes)} classes, {parameters / 1e6:.2f} M parameters,
 weights in half precision. Network ({library}): {network}. Random initialisation; no pre-trained weights of any kind.
 
 **Licence of the weights:** {recipe.licence}.
 
 ## Clean scores
 
-aAcc **{clean["aAcc"]:.3f}**, mIoU **{clean["mIoU"]:.3f}** on `{facts["data"]}` ({facts["images"]} images of {size}).
-mIoU is that of the data set: intersections and unions are summed over all images, then averaged over the classes
-present; void pixels do not count. Logits are resized to the label (bilinear, align_corners=False) before argmax.
+{values} on `{facts["data"]}` ({facts["images"]} images of {size}).
+{meaning}Logits are resized to the label (bilinear, align_corners=False) before argmax.
 Measured on the exported half-precision weights, computed in float32: `{clean["measured"]}`.
 
-{table(iou)}
+{table(scores)}
 
 ## Training
 
@@ -86,7 +106,7 @@ Command: `{facts["command"]}` (recipe `{recipe.name}` in `recipes/recipes.py`, s
 
 {schedule(recipe)}
 
-{facts["steps"]} steps{state}, AdamW, class-balanced cross-entropy + soft Dice; {settings}.
+{facts["steps"]} steps{state}, AdamW, {loss}; {settings}.
 Random scale-crop, mirror, colour jitter.
 The exported weights are the exponential moving average at the last step, not the best of several.
 {facts["cpu_minutes"]:.0f} CPU-minutes on one thread of {facts["hardware"]}, bfloat16 autocast, {facts["versions"]}.

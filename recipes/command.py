@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from recipes.data import read
 from recipes.engine import train
-from recipes.measure import in_training, measure
+from recipes.measure import in_training, measure_task, summary
 from recipes.publish import publish
 from recipes.recipes import RECIPES, Recipe
 from robustseg.errors import UserError
@@ -40,7 +40,7 @@ def splits(recipe: Recipe, root: Path) -> dict[str, tuple[Tensor, Tensor]]:
     """`train` and `val` of the recipe's data."""
     if recipe.data == "camvid":
         return {"train": read(f"camvid:{root}:train"), "val": read(f"camvid:{root}:val")}
-    images, labels = read(f"street:{root}")
+    images, labels = read(f"street:{root}", objects=recipe.task != "semantic")
     return {
         "train": (images[:-HELD_OUT], labels[:-HELD_OUT]),
         "val": (images[-HELD_OUT:], labels[-HELD_OUT:]),
@@ -54,8 +54,8 @@ def run_training(recipe: Recipe, chosen: argparse.Namespace, root: Path) -> tupl
     data = splits(recipe, root)
 
     def validate(network: nn.Module) -> dict:
-        scores = measure(in_training(network, recipe), *data["val"], bfloat16=True)
-        return {"val_mIoU": round(scores["mIoU"], 4), "val_aAcc": round(scores["aAcc"], 4)}
+        scores = measure_task(in_training(network, recipe), *data["val"], recipe, bfloat16=True)
+        return {f"val_{name}": value for name, value in summary(scores).items()}
 
     with Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
@@ -67,10 +67,14 @@ def run_training(recipe: Recipe, chosen: argparse.Namespace, root: Path) -> tupl
             if "loss" in row:
                 progress.update(task, description=f"{recipe.name} loss {row['loss']:.3f}")
             else:
-                progress.console.print(f"step {row['step']}: mIoU {row['val_mIoU']:.4f} aAcc {row['val_aAcc']:.4f}")
+                values = (f"{k.removeprefix('val_')} {v:.4f}" for k, v in row.items() if k.startswith("val_"))
+                progress.console.print(f"step {row['step']}: {' '.join(values)}")
 
         folder = chosen.checkpoints / recipe.name
-        return train(recipe, *data["train"], folder, minutes=chosen.minutes, validate=validate, report=report)
+        return train(
+            recipe, *data["train"], folder,
+            minutes=chosen.minutes, validate=validate, validate_every=recipe.validate_every, report=report,
+        )  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -97,6 +101,8 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(error)
         return 2
-    print(f"{recipe.name}: aAcc {scores['aAcc']:.4f} mIoU {scores['mIoU']:.4f}")
-    print("  ".join(f"{name} {value:.3f}" for name, value in scores["IoU"].items() if value is not None))
+    print(f"{recipe.name}:", " ".join(f"{name} {value:.4f}" for name, value in summary(scores).items()))
+    for group in ("IoU", "PQ_per_class"):
+        per_class = (f"{name} {value:.3f}" for name, value in scores.get(group, {}).items() if value is not None)
+        print(f"{group}: ", "  ".join(per_class))
     return 0

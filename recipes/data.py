@@ -8,12 +8,17 @@ from torch import Tensor
 from robustseg.data import load_data
 
 
-def read(ref: str) -> tuple[Tensor, Tensor]:
+def read(ref: str, *, objects: bool = False) -> tuple[Tensor, Tensor]:
     """Images `(N,3,H,W)` and labels `(N,H,W)` of a data reference, uint8; the ignored label stays 255.
+
+    `objects`: int32 codes instead, label + 256 * object number, so that both are cropped and resized as one map.
 
     8-bit images come back exactly: the reader's float is k/255, and rounding 255 times it gives k.
     """
     data = load_data(ref)
-    samples = [data[i] for i in range(len(data))]
-    images = torch.stack([(s.image * 255).round().to(torch.uint8) for s in samples])
-    return images, torch.stack([s.labels.to(torch.uint8) for s in samples])
+    images, labels = [], []
+    for i in range(len(data)):
+        s = data[i]
+        images.append((s.image * 255).round().to(torch.uint8))
+        labels.append((s.labels + 256 * s.instances.long()).int() if objects else s.labels.to(torch.uint8))
+    return torch.stack(images), torch.stack(labels)

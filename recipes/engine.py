@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from recipes.augment import make_batch, occurrence
-from recipes.losses import class_weights, loss
-from recipes.networks import build, logits
+from recipes.kinds import objective
+from recipes.networks import build
 from recipes.recipes import Recipe
 
 
@@ -94,7 +94,8 @@ def train(
 ) -> tuple[nn.Module, int]:
     """Train until the last step, `stop_at` or `minutes`; returns the averaged network and the steps done.
 
-    images `(N,3,H,W)` and labels `(N,H,W)` are uint8. `folder/state.pt` is resumed where it exists.
+    images `(N,3,H,W)` uint8; labels `(N,H,W)` uint8, or int32 codes (label + 256 * object number) where the task has
+    objects. `folder/state.pt` is resumed where it exists.
     """
     folder.mkdir(parents=True, exist_ok=True)
     network = build(recipe).to(memory_format=torch.channels_last).train()
@@ -108,7 +109,7 @@ def train(
         optimiser.load_state_dict(state["optimiser"])
         step, spent = state["step"], state["cpu_s"]
         cut_curve(folder / "curve.jsonl", step)
-    weights = class_weights(labels, len(recipe.classes), recipe.balance, recipe.heaviest)
+    value_of = objective(recipe, labels)
     places = occurrence(labels, len(recipe.classes))
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (recipe.mean, recipe.std))
     cpu0, wall0, saved = time.process_time() - spent, time.monotonic(), time.monotonic()
@@ -137,9 +138,7 @@ def train(
         rate = learning_rate(recipe, step)
         for group in optimiser.param_groups:
             group["lr"] = rate
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-            scores = logits(network, pixels)
-        value = loss(scores, target, weights, recipe.dice, recipe.ignore)
+        value = value_of(network, pixels, target, bfloat16)
         optimiser.zero_grad()
         value.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)

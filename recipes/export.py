@@ -26,8 +26,9 @@ def describe(network: nn.Module, recipe: Recipe, folder: Path, clean: dict) -> N
     """robustseg.json: adapter, classes, normalisation, sizes, licence and the clean scores that were measured."""
     facts = {
         "adapter": recipe.library,
-        "task": "semantic",
+        "task": recipe.task,
         "classes": list(recipe.classes),
+        **({"things": list(recipe.things)} if recipe.things else {}),
         "mean": list(recipe.mean),
         "std": list(recipe.std),
         "ignore_index": recipe.ignore,
@@ -47,6 +48,7 @@ def reload(recipe: Recipe, folder: Path) -> nn.Module:
         import segmentation_models_pytorch as smp
 
         return smp.from_pretrained(str(folder)).float().eval()
-    from transformers import AutoModelForSemanticSegmentation
+    from transformers import AutoModelForSemanticSegmentation, AutoModelForUniversalSegmentation
 
-    return AutoModelForSemanticSegmentation.from_pretrained(folder, dtype=torch.float32).eval()
+    family = AutoModelForUniversalSegmentation if recipe.task == "universal" else AutoModelForSemanticSegmentation
+    return family.from_pretrained(folder, dtype=torch.float32).eval()

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from recipes.recipes import Recipe
+from robustseg.types import QueryOutput
+
+HEAD = "dense_head"  # reads classes from the pixel features of a mask classifier; for the training only
 
 
 def build(recipe: Recipe) -> nn.Module:
@@ -16,6 +22,8 @@ def build(recipe: Recipe) -> nn.Module:
         import segmentation_models_pytorch as smp
 
         return smp.create_model(**arguments, encoder_weights=None, in_channels=3, classes=len(recipe.classes))
+    if recipe.task == "universal":
+        return _mask2former(recipe, arguments)
     from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
     names = dict(enumerate(recipe.classes))
@@ -25,8 +33,33 @@ def build(recipe: Recipe) -> nn.Module:
     return SegformerForSemanticSegmentation(config)
 
 
-def pick(output: object) -> Tensor:
-    """The class scores in whatever a network returns."""
+def _mask2former(recipe: Recipe, arguments: dict) -> nn.Module:
+    from transformers import AutoConfig, Mask2FormerConfig, Mask2FormerForUniversalSegmentation
+
+    names = dict(enumerate(recipe.classes))
+    backbone = {k: list(v) if isinstance(v, tuple) else v for k, v in arguments.pop("backbone_config")}
+    stages = [f"stage{i}" for i in range(1, 5)]
+    config = Mask2FormerConfig(
+        backbone_config=AutoConfig.for_model(**backbone, out_features=stages),
+        id2label=names, label2id={name: i for i, name in names.items()}, num_labels=len(names), **arguments,
+    )  # fmt: skip
+    network = Mask2FormerForUniversalSegmentation(config)
+    network.add_module(HEAD, nn.Conv2d(config.mask_feature_size, len(names) + 2, 1))
+    return network
+
+
+def bare(network: nn.Module) -> nn.Module:
+    """A copy without what only the training needs."""
+    network = copy.deepcopy(network)
+    if hasattr(network, HEAD):
+        delattr(network, HEAD)
+    return network
+
+
+def pick(output: Any) -> Any:
+    """The class scores, or the queries, in whatever a network returns."""
+    if hasattr(output, "class_queries_logits"):
+        return QueryOutput(output.class_queries_logits.float(), output.masks_queries_logits.float())
     return output if isinstance(output, Tensor) else output.logits
 
 

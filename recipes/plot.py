@@ -29,12 +29,13 @@ def plot_curve(rows: list[dict], title: str, path: Path) -> None:
     import matplotlib.pyplot as plt
 
     losses = [(r["step"], r["loss"]) for r in rows if "loss" in r]
-    scores = [(r["step"], r["val_mIoU"]) for r in rows if "val_mIoU" in r]
+    name = next((n for n in ("PQ", "AP50", "mIoU") if any(f"val_{n}" in r for r in rows)), "mIoU")
+    scores = [(r["step"], r[f"val_{name}"]) for r in rows if f"val_{name}" in r]
     figure, left = plt.subplots(figsize=(6.4, 3.2), dpi=110, layout="constrained")
     left.plot([s for s, _ in losses], smooth([v for _, v in losses]), color="#8a8f98", lw=1)
     left.set(xlabel="step", ylabel="training loss (grey)", title=title)
     right = left.twinx()
     right.plot([s for s, _ in scores], [v for _, v in scores], color="#0b6e99", lw=1.6)
-    right.set(ylabel="validation mIoU (blue)", ylim=(0, 1))
+    right.set(ylabel=f"validation {name} (blue)", ylim=(0, 1))
     figure.savefig(path)
     plt.close(figure)

@@ -11,7 +11,8 @@ from torch import nn
 from recipes.card import card
 from recipes.data import read
 from recipes.export import describe, export
-from recipes.measure import exported, measure
+from recipes.measure import exported, measure_task, summary
+from recipes.networks import bare
 from recipes.plot import plot_curve, read_curve
 from recipes.recipes import Recipe
 
@@ -24,13 +25,14 @@ def publish(
     """Export to the zoo (or `out`), measure what was exported, write robustseg.json, card and curve; the scores."""
     folder = out or ROOT / recipe.folder
     curve = folder / "curve.jsonl" if out else ROOT / "recipes" / "curves" / f"{recipe.name}.jsonl"
+    network = bare(network)
     export(network, recipe, folder)
     ref = f"camvid:{root}:test" if recipe.data == "camvid" else "street:val"
-    images, labels = read(ref)
+    images, labels = read(ref, objects=recipe.task != "semantic")
     describe(network, recipe, folder, {})
-    scores = measure(exported(recipe, folder), images, labels)
+    scores = measure_task(exported(recipe, folder), images, labels, recipe)
     command = f"python recipes/train.py {recipe.name}"
-    clean = {"aAcc": round(scores["aAcc"], 4), "mIoU": round(scores["mIoU"], 4), "measured": f"{command} (last line)"}
+    clean = summary(scores) | {"measured": f"{command} (last lines)"}
     describe(network, recipe, folder, clean)
     curve.parent.mkdir(parents=True, exist_ok=True)
     curve.write_text(log.read_text())
@@ -47,7 +49,7 @@ def publish(
         "note": note,
     }
     parameters = sum(p.numel() for p in network.parameters())
-    (folder / "README.md").write_text(card(recipe, clean, scores["IoU"], parameters, facts))
+    (folder / "README.md").write_text(card(recipe, clean, scores, parameters, facts))
     return scores
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 # fmt: off
 STREET = (
@@ -30,7 +31,7 @@ class Recipe:
     """What rebuilds a model: network, data, schedule, loss, augmentation, seed."""
 
     name: str
-    library: str  # "smp" | "hf"
+    library: str  # "smp" | "hf" | "maskrcnn"
     network: tuple[tuple[str, object], ...]  # keyword arguments of the library's constructor
     data: str  # "street" | "camvid"
     classes: tuple[str, ...]
@@ -55,6 +56,18 @@ class Recipe:
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     ignore: int = 255
+    validate_every: int = 200
+    task: str = "semantic"  # "semantic" | "universal" | "instance"
+    things: tuple[str, ...] = ()  # the countable classes
+    no_object: float = 0.1  # weight of "no object" in the classification of queries
+    smallest: int = 6  # objects of fewer pixels in a crop are no targets
+    dense: float = 4.0  # weight of linear heads on the pixel features, which are not exported: classes and
+    centres: float = 1.0  # where the middle of the object is
+
+    @cached_property
+    def is_thing(self) -> list[bool]:
+        """Per class: is it countable?"""
+        return [name in self.things for name in self.classes]
 
     @property
     def steps(self) -> int:
@@ -146,4 +159,56 @@ STREET_SEGFORMER = Recipe(
     lr=1e-3,
     **_STREET,
 )
-RECIPES = {r.name: r for r in (STREET_UNET, STREET_SEGFORMER, CAMVID_DEEPLAB, CAMVID_SEGFORMER)}
+
+
+def _mask2former(width: int, heads: int, queries: int, **backbone: object) -> tuple[tuple[str, object], ...]:
+    return (
+        ("backbone_config", tuple(backbone.items())),
+        ("feature_size", width),
+        ("mask_feature_size", width),
+        ("hidden_dim", width),
+        ("num_attention_heads", heads),
+        ("encoder_layers", 2),
+        ("encoder_feedforward_dim", 2 * width),
+        ("decoder_layers", 4),  # three, and the prediction before the first
+        ("dim_feedforward", 3 * width),
+        ("num_queries", queries),
+        ("dropout", 0.0),
+        ("common_stride", 4),
+    )
+
+
+_STREET_SEGMENTS = {
+    "library": "hf", "task": "universal", "lr": 1e-3, "multiple": 32, "validate_every": 1000,
+    "things": ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"),
+    "stages": (
+        Stage(3000, (128, 256), 4, (0.5, 1.0)),
+        Stage(1800, (192, 384), 4, (0.75, 1.25)),
+        Stage(900, (256, 512), 3, (0.9, 1.4)),
+    ),
+}  # fmt: skip
+STREET_MASK2FORMER = Recipe(
+    name="street-mask2former",
+    # windows of 4, one block in the last stage: from 128x256 on no window is cut, and nothing depends on the size
+    network=_mask2former(
+        96, 6, 60, model_type="swin", image_size=256, patch_size=4, embed_dim=36, depths=(2, 2, 2, 1),
+        num_heads=(2, 4, 8, 16), window_size=4, drop_path_rate=0.0,
+    ),
+    folder="src/robustseg/zoo/street-mask2former",
+    **_STREET_SEGMENTS, **_STREET,
+)  # fmt: skip
+STREET_MASK2FORMER_CNN = Recipe(
+    name="street-mask2former-cnn",
+    network=_mask2former(
+        96, 6, 60, model_type="resnet", embedding_size=32, hidden_sizes=(48, 96, 144, 192), depths=(1, 2, 2, 1),
+        layer_type="basic",
+    ),
+    folder="src/robustseg/zoo/street-mask2former-cnn",
+    **_STREET_SEGMENTS, **_STREET,
+)  # fmt: skip
+RECIPES = {
+    r.name: r
+    for r in (
+        STREET_UNET, STREET_SEGFORMER, STREET_MASK2FORMER, STREET_MASK2FORMER_CNN, CAMVID_DEEPLAB, CAMVID_SEGFORMER
+    )
+}  # fmt: skip

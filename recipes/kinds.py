@@ -1,0 +1,50 @@
+"""What a recipe's task changes in the training: the value that is minimised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from recipes import universal
+from recipes.losses import class_weights, loss
+from recipes.networks import HEAD, logits
+from recipes.recipes import Recipe
+
+Objective = Callable[[nn.Module, Tensor, Tensor, bool], Tensor]  # network, normalised pixels, target, bfloat16
+
+
+def objective(recipe: Recipe, labels: Tensor) -> Objective:
+    """The training loss; labels `(N,H,W)` of the whole training set decide about weights."""
+    return {"semantic": _semantic, "universal": _universal}[recipe.task](recipe, labels)
+
+
+def _semantic(recipe: Recipe, labels: Tensor) -> Objective:
+    weights = class_weights(labels, len(recipe.classes), recipe.balance, recipe.heaviest)
+
+    def value(network: nn.Module, pixels: Tensor, target: Tensor, bfloat16: bool) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            scores = logits(network, pixels)
+        return loss(scores, target, weights, recipe.dice, recipe.ignore)
+
+    return value
+
+
+def _universal(recipe: Recipe, labels: Tensor) -> Objective:
+    per_class = class_weights(labels & 255, len(recipe.classes), recipe.balance, recipe.heaviest)
+    per_query = torch.ones(len(recipe.classes) + 1)
+    per_query[-1] = recipe.no_object
+
+    def value(network: nn.Module, pixels: Tensor, target: Tensor, bfloat16: bool) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            out = network(pixel_values=pixels, output_auxiliary_logits=True, output_hidden_states=True)
+            scores = getattr(network, HEAD)(out.pixel_decoder_last_hidden_state)
+        layers = [(a["class_queries_logits"], a["masks_queries_logits"]) for a in out.auxiliary_logits]
+        layers.append((out.class_queries_logits, out.masks_queries_logits))
+        classes, offsets = scores[:, :-2], scores[:, -2:]
+        pixels_know = loss(classes, target[:, ::2, ::2] & 255, per_class, recipe.dice, recipe.ignore)
+        pixels_know = pixels_know + recipe.centres * universal.centre_loss(offsets, target, recipe)
+        return universal.loss(layers, target, per_query, recipe) + recipe.dense * pixels_know
+
+    return value
