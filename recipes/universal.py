@@ -101,7 +101,7 @@ class MaskLoss(torch.autograd.Function):
 
 
 def loss(layers: Sequence[tuple[Tensor, Tensor]], codes: Tensor, weights: Tensor, recipe: Recipe) -> Tensor:
-    """Sum over decoder layers; layers: class `(B,Q,K+1)` and mask `(B,Q,h,w)` logits, last one last; codes `(B,H,W)`."""
+    """Sum over layers: class `(B,Q,K+1)` and mask `(B,Q,h,w)` logits, last ones last; codes `(B,H,W)`."""
     h, w = layers[-1][1].shape[-2:]
     found = [truth(code, recipe) for code in codes]
     counted = ((codes & 255) != recipe.ignore).float()
