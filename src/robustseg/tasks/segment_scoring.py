@@ -27,7 +27,8 @@ def score_panoptic(rows: Rows, things: Sequence[bool], classes: Sequence[str]) -
     (0.533, None, None)
     """
     found = panoptic.quality(part(rows, "panoptic"), things)
-    return {**found, "PQ_per_class": dict(zip(classes, found.pop("per_class"), strict=True))}
+    found["PQ_per_class"] = dict(zip(classes, found.pop("per_class"), strict=True))
+    return found
 
 
 def score_instance(rows: Rows, classes: Sequence[str]) -> dict[str, Any]:
