@@ -1,0 +1,37 @@
+"""What going wrong means for mask classification: objectives by the name of their attack, and their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from robustseg.objectives.base import Objective
+from robustseg.objectives.queries import gates, shapes
+from robustseg.objectives.queries.price import harm, pq_price
+from robustseg.objectives.queries.targeted import displace, hidden_and_kept, hide, moved_and_kept
+from robustseg.objectives.queries.training import training_loss
+
+__all__ = ["OBJECTIVES", "SCORES", "harm"]
+
+Params = Mapping[str, str]
+
+
+def _instance(params: Params) -> int | None:
+    return int(params["instance"]) if "instance" in params else None
+
+
+OBJECTIVES: dict[str, Callable[[Params], Objective]] = {
+    "training-loss": lambda p: training_loss(),
+    "flood": lambda p: gates.flood(),
+    "squeeze": lambda p: gates.squeeze(),
+    "mask-break": lambda p: shapes.mask_break(),
+    "mask-split": lambda p: shapes.mask_break(split=True),
+    "class-flip": lambda p: gates.class_flip(),
+    "phantom": lambda p: shapes.phantom(area=float(p.get("area", "0.02"))),
+    "overlap": lambda p: gates.overlap(),
+    "semantic-ce": lambda p: gates.semantic_ce(),
+    "pq-price": lambda p: pq_price(),
+    "hide": lambda p: hide(float(p.get("omega", "0.5")), _instance(p)),
+    "displace": lambda p: displace(int(p["dx"]), int(p["dy"]), _instance(p)),
+}
+
+SCORES = {"hide": hidden_and_kept, "displace": moved_and_kept}  # which iterate is returned; all others: ``harm``

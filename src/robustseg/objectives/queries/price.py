@@ -1,0 +1,88 @@
+"""The PQ price: panoptic quality of a data set, linear in what one image adds to it, and differentiable.
+
+``PQ_c = 2 S_c / (P_c + G_c)`` exactly, so one image changes it, to first order, by ``w_c (ΔS_c - ½ PQ_c ΔP_c)`` with
+``w_c = 2 / (C (P_c + G_c))``. A broken mask costs its IoU, a vanished segment gives ½ PQ_c back, a phantom takes
+½ PQ_c, a split does both harms. Prices come from a pilot attack on other images, since PQ_c falls as images fall.
+The identity, the prices and the surrogate are our own.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from robustseg.objectives.base import Constants, Objective
+from robustseg.objectives.queries.decoding import Temperatures, hard, soft
+from robustseg.objectives.queries.quality import Quality, quality
+from robustseg.objectives.queries.truth import Field, field_of
+from robustseg.types import QueryOutput, SegmentTarget, SemanticTarget, State, UserError, View
+
+__all__ = ["harm", "pq_price", "temperatures"]
+
+START = Temperatures(keep=8.0, label=4.0, pixel=2.0, mask=4.0, overlap=0.6, hit=0.6)
+END = Temperatures(keep=0.5, label=0.5, pixel=0.2, mask=0.5, overlap=0.05, hit=0.05)
+
+
+def temperatures(progress: float, start: Temperatures = START, end: Temperatures = END) -> Temperatures:
+    """The gates' widths at a share of the search, falling geometrically.
+
+    >>> temperatures(0.0) == START
+    True
+    """
+    names = ("keep", "label", "pixel", "mask", "overlap", "hit")
+    return Temperatures(**{n: getattr(start, n) ** (1 - progress) * getattr(end, n) ** progress for n in names})
+
+
+def segments_of(view: View, target: SemanticTarget) -> tuple[QueryOutput, Field]:
+    """The output and the truth on its grid. Raises UserError where either is of another kind."""
+    output = view.output
+    if not isinstance(output, QueryOutput) or not isinstance(target, SegmentTarget):
+        raise UserError(
+            "attacks on queries need a model that gives masks with classes (Mask2Former, MaskFormer, EoMT) and a "
+            "target with segments; use an attack on pixels, e.g. strong"
+        )
+    return output, field_of(target, output.mask_logits, output.class_logits.shape[-1] - 1)
+
+
+def loss(found: Quality, truth: Field, weight: Tensor, pq: Tensor) -> Tensor:
+    """``-Σ_c w_c (S_c - ½ PQ_c P_c)`` ``(B,)``; ``weight, pq (B,C)``."""
+    hits = (found.hits * (truth.category @ weight.unsqueeze(-1)).squeeze(-1)).sum(1)
+    return (0.5 * weight * pq * found.predicted).sum(1) - hits
+
+
+def _prices(view: View, target: SemanticTarget, constants: Constants) -> State:
+    pq, count = (constants[name].to(view.x) for name in ("quality", "segments"))
+    weight = 1 / count.clamp_min(1)
+    return {
+        "weight": (weight / weight.mean()).expand(len(view.x), -1),
+        "quality": pq.expand(len(view.x), -1),
+    }
+
+
+def pq_price(start: Temperatures = START, end: Temperatures = END) -> Objective:
+    """Lower the panoptic quality of the data set. Constants: ``quality (C,)`` PQ_c, ``segments (C,)`` P_c + G_c."""
+
+    def value(view: View, target: SemanticTarget, state: State, progress: float) -> tuple[dict[str, Tensor], State]:
+        output, truth = segments_of(view, target)
+        t = temperatures(progress, start, end)
+        found = quality(soft(output, t, truth.cell), truth, t.hit)
+        return {"pq-price": loss(found, truth, state["weight"], state["quality"])}, state
+
+    return Objective("pq-price", value, _prices)
+
+
+@torch.no_grad()
+def harm(view: View, target: SemanticTarget, state: State) -> Tensor:
+    """How much of an image's panoptic quality is gone ``(B,)``: 0 nothing, ½ all of it, more with phantoms, at most 1.
+
+    ``½ Σ_c w_c [(G_c - S_c) + ½ PQ_c (P_c - G_c)] / Σ_c w_c G_c``, cut to [0,1], of the hard decoding at the size of the
+    masks; the prices are those of the state, else w = 1 and PQ = ½ for every class.
+    """
+    output, truth = segments_of(view, target)
+    found = quality(hard(output), truth, 0.0)
+    weight = state.get("weight", found.predicted.new_ones(found.predicted.shape))
+    pq = state.get("quality", torch.full_like(weight, 0.5))
+    true = (truth.category * truth.counted.unsqueeze(-1)).sum(1)
+    all_ = (weight * true).sum(1)
+    lost = all_ + loss(found, truth, weight, pq) - (0.5 * weight * pq * true).sum(1)
+    return (0.5 * lost / torch.maximum(all_, weight.mean(1))).clamp(0, 1)

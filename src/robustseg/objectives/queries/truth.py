@@ -1,0 +1,72 @@
+"""The truth of a batch at the size of the masks that a model gives: fractions of cells, made once a target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from robustseg.types import SegmentTarget
+
+__all__ = ["Field", "field_of"]
+
+
+@dataclass(frozen=True)
+class Field:
+    """Segments over the N cells of a mask grid, areas in label pixels.
+
+    Shapes: ``inside (B,S,N)`` share of a cell that lies in the segment; ``area (B,S)``; ``void (B,N)`` share in no
+    segment; ``category (B,S,C)`` one-hot, zero on padding; ``counted, crowd (B,S)`` as 0 and 1; ``cell`` pixels a cell;
+    ``things (C,)`` as 0 and 1; ``grid`` the (h,w) of the cells.
+    """
+
+    inside: Tensor
+    area: Tensor
+    void: Tensor
+    category: Tensor
+    counted: Tensor
+    crowd: Tensor
+    things: Tensor
+    cell: float
+    grid: tuple[int, int]
+
+
+def field_of(target: SegmentTarget, masks: Tensor, classes: int) -> Field:
+    """The truth on the grid of ``masks (B,Q,h,w)``; remembered with the target, since every step asks for it.
+
+    Convention: cells average the label pixels that they cover, so that areas and overlaps with a constant mask are
+    exact; at label size the cells are the pixels.
+    """
+    key = (tuple(masks.shape[-2:]), classes, masks.dtype)
+    memo = target.__dict__.setdefault("_fields", {})
+    if key not in memo:
+        with torch.no_grad():
+            memo[key] = _field(target, masks, classes)
+    return memo[key]
+
+
+def _field(target: SegmentTarget, masks: Tensor, classes: int) -> Field:
+    (h, w), (H, W) = masks.shape[-2:], target.labels.shape[-2:]
+    B, S = target.categories.shape
+    dtype = masks.dtype
+    counts = target.masks & target.valid.unsqueeze(1)
+    inside = counts.to(masks.device, dtype)
+    if (h, w) != (H, W) and S:
+        inside = F.interpolate(inside, size=(h, w), mode="area")
+    inside = inside.flatten(2)
+    cell = H * W / (h * w)
+    known = target.categories >= 0
+    category = F.one_hot(target.categories.clamp_min(0), classes).to(dtype) * known.unsqueeze(-1)
+    return Field(
+        inside=inside,
+        area=counts.flatten(2).sum(2).to(dtype),
+        void=(1 - inside.sum(1)).clamp_min(0) if S else inside.new_ones(B, h * w),
+        category=category,
+        counted=target.counted.to(dtype),
+        crowd=(target.crowd & known).to(dtype),
+        things=target.things.to(masks.device, dtype),
+        cell=cell,
+        grid=(int(h), int(w)),
+    )
