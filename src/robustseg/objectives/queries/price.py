@@ -75,8 +75,8 @@ def pq_price(start: Temperatures = START, end: Temperatures = END) -> Objective:
 def harm(view: View, target: SemanticTarget, state: State) -> Tensor:
     """How much of an image's panoptic quality is gone ``(B,)``: 0 nothing, ½ all of it, more with phantoms, at most 1.
 
-    ``½ Σ_c w_c [(G_c - S_c) + ½ PQ_c (P_c - G_c)] / Σ_c w_c G_c``, cut to [0,1], of the hard decoding at the size of the
-    masks; the prices are those of the state, else w = 1 and PQ = ½ for every class.
+    ``½ Σ_c w_c [(G_c - S_c) + ½ PQ_c (P_c - G_c)] / Σ_c w_c G_c``, cut to [0,1], of the hard decoding at the size of
+    the masks; the prices are those of the state, else w = 1 and PQ = ½ for every class.
     """
     output, truth = segments_of(view, target)
     found = quality(hard(output), truth, 0.0)
