@@ -1,4 +1,4 @@
-"""Hugging Face transformers: semantic and mask-classification models, from local folders, the cache or the hub."""
+"""Hugging Face transformers: semantic, mask-classification and prompted models, from folders, the cache or the hub."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from robustseg.errors import UserError
+from robustseg.models import sam
 from robustseg.models.base import Adapter, fingerprint
 from robustseg.models.heads import DenseHead, QueryHead
 from robustseg.models.processor import preparation
@@ -28,13 +29,15 @@ QUERIES = ("maskformer", "mask2former", "eomt", "eomt_dinov3")
 FORGET = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures")
 
 
-def load(ref: Ref) -> Adapter:
+def load(ref: Ref) -> Adapter | sam.Prompted:
     """``hf:PATH_OR_ID[?size=HxW|native&norm=imagenet&classes=...&task=semantic|universal]``."""
     ref.options.known(*KEYS)
     return load_folder(ref.path, ref.options, ref.text)
 
 
-def load_folder(source: str, options: Options, text: str, facts: Mapping[str, Any] | None = None) -> Adapter:
+def load_folder(
+    source: str, options: Options, text: str, facts: Mapping[str, Any] | None = None
+) -> Adapter | sam.Prompted:
     """A model from a local folder or, where there is none, from the cache and then the hub.
 
     ``facts`` (robustseg.json) override what the processor's configuration says. Code that comes with a checkpoint is
@@ -48,12 +51,14 @@ def load_folder(source: str, options: Options, text: str, facts: Mapping[str, An
         config = _config(source)
         module = _module(source, config)
         processor = _processor(source)
+    stored = _plain({k: v for k, v in config.to_dict().items() if k not in FORGET})
+    if config.model_type in sam.FAMILIES:
+        return sam.adapter(module, config, processor, options, text, stored)
     classes = options.classes() or tuple(facts.get("classes", ())) or _names(config)
     prepare = preparation(config, processor, facts, options)
     queries = config.model_type in QUERIES
     head = QueryHead(len(classes)) if queries else DenseHead(len(classes))
-    stored = {k: v for k, v in config.to_dict().items() if k not in FORGET}
-    digest = fingerprint(module, {"config": _plain(stored), "prepare": asdict(prepare), "classes": classes})
+    digest = fingerprint(module, {"config": stored, "prepare": asdict(prepare), "classes": classes})
     # windows give averaged class scores, not queries
     task = "universal" if queries and prepare.split is None else "semantic"
     asked = options.values.get("task") or facts.get("task", task)
@@ -101,19 +106,22 @@ def _config(source: str) -> Any:
 
 def _module(source: str, config: Any) -> torch.nn.Module:
     from transformers import (
+        MODEL_FOR_MASK_GENERATION_MAPPING,
         MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING,
         MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING,
     )
 
     kind = config.model_type
-    if kind in QUERIES:
+    if kind in sam.FAMILIES:
+        mapping = MODEL_FOR_MASK_GENERATION_MAPPING
+    elif kind in QUERIES:
         mapping = MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING
     elif type(config) in MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING:
         mapping = MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING
     else:
         raise UserError(
             f"{source} is a {kind!r} model, which gives no differentiable semantic output here; known: segformer, "
-            "upernet, beit, data2vec-vision, dpt, mobilevit, mobilenet_v2, maskformer, mask2former, eomt"
+            "upernet, beit, data2vec-vision, dpt, mobilevit, mobilenet_v2, maskformer, mask2former, eomt, sam, sam2"
         )
     _convnext_lists(config)
     family: Any = mapping[type(config)]
