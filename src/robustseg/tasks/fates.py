@@ -130,7 +130,7 @@ def of_maps(prediction: Any, truth: Any) -> Overlaps:
     )
 
 
-def score(rows: Sequence[Sequence[Sequence[Any]]], classes: Sequence[str]) -> dict[str, Any]:
+def score(rows: Sequence[Sequence[Any]], classes: Sequence[str]) -> dict[str, Any]:
     """Counts over a set of images: ``all`` and ``classes``, fate -> number; ``newly``: what the attack changed.
 
     ``newly`` counts the true segments kept on the clean image by their fate now, and the invented ones that the clean
@@ -144,11 +144,13 @@ def score(rows: Sequence[Sequence[Sequence[Any]]], classes: Sequence[str]) -> di
     def none() -> dict[str, int]:
         return dict.fromkeys(FATES, 0)
 
-    total, newly, each = none(), none(), {name: none() for name in classes}
+    total, newly = none(), none()
+    each: dict[str, dict[str, int]] = {name: none() for name in classes}
     known = any(e[5] is not None for row in rows for e in row)
     for row in rows:
-        for c, fate, *_, before in row:
+        for entry in row:
+            fate, before = entry[1], entry[5]
             total[fate] += 1
-            each[classes[c]][fate] += 1
+            each[classes[int(entry[0])]][fate] += 1
             newly[fate] += before == "kept" if fate != "invented" else before is None
     return {"all": total, "classes": each, "newly": newly if known else None}

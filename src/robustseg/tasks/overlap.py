@@ -19,8 +19,9 @@ def mask_boxes(masks: Array) -> Array:
     array([[1, 0, 3, 1]])
     """
     ends = []
-    for line in (masks.any(1), masks.any(2)):
-        there = line.any(1) if line.shape[1] else np.zeros(len(line), bool)
+    lines: tuple[Array, Array] = (np.any(masks, axis=1), np.any(masks, axis=2))
+    for line in lines:
+        there = np.any(line, axis=1)
         if not line.size:
             ends.append((np.zeros(len(line), np.int64),) * 2)
             continue

@@ -17,6 +17,7 @@ from robustseg.types import RegionOutput
 
 __all__ = ["instances", "painted", "pasted"]
 
+SCORE, NMS, MOST = 0.05, 0.5, 100
 SMALLEST = 1e-2  # px, side of a box
 SURE = 0.5  # score from which an instance is painted
 
@@ -24,49 +25,55 @@ SURE = 0.5  # score from which an instance is painted
 def instances(
     output: RegionOutput,
     *,
-    score: float = 0.05,
-    nms: float = 0.5,
-    most: int = 100,
+    score: float | None = None,
+    nms: float | None = None,
+    most: int | None = None,
     mask: float = 0.5,
     size: tuple[int, int] | None = None,
 ) -> list[Instances]:
     """The detections of every image, best first, at ``size`` (the image's by default); class 0 is background.
 
-    Masks are read over the detections' own boxes where the model gives ``extras["masks"]`` (torchvision's rule); else
-    they are ``mask_logits``, over ``extras["mask_boxes"]`` ``(B,R,4)`` or ``(B,R,K,4)`` or, by default, the proposals.
+    ``score``, ``nms``, ``most``: by default ``extras["rules"]`` where the model brings its own, else 0.05, 0.5, 100.
+    Masks are read over the detected boxes with ``extras["masks"]`` where the model can (as torchvision does), else
+    they are those of ``mask_logits`` over the proposals.
     """
+    rules: tuple[float, float, int] = output.extras.get("rules", (SCORE, NMS, MOST))
+    least = rules[0] if score is None else score
+    overlap = rules[1] if nms is None else nms
+    number = rules[2] if most is None else most
+    size = size or output.size
+    scale = output.boxes.new_tensor([size[1] / output.size[1], size[0] / output.size[0]] * 2)
+    chosen = [_chosen(output, i, least, overlap, number) for i in range(len(output.boxes))]
+    over = [boxes for _, _, _, boxes in chosen]
+    if "masks" not in output.extras:
+        over = [output.proposals[i][region] for i, (region, *_) in enumerate(chosen)]
+        logits = [output.mask_logits[i][region, label] for i, (region, label, _, _) in enumerate(chosen)]
+    elif any(map(len, over)):
+        label = torch.cat([label for _, label, _, _ in chosen])
+        cells = output.extras["masks"](over)[torch.arange(len(label), device=label.device), label]
+        logits = list(cells.split([len(boxes) for boxes in over]))
+    else:
+        logits = [boxes.new_zeros(0, 1, 1) for boxes in over]
+    found = []
+    for (_, label, scores, boxes), own, cells in zip(chosen, over, logits):
+        masks = pasted(cells.sigmoid(), own * scale, size) > mask
+        found.append(Instances(masks.cpu(), scores.cpu(), label.cpu(), (boxes * scale).cpu()))
+    return found
+
+
+def _chosen(output: RegionOutput, i: int, score: float, nms: float, most: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Proposal, class, score and box of the detections of image i."""
     from torchvision.ops import batched_nms
 
     height, width = output.size
-    size = size or output.size
-    scale = output.boxes.new_tensor([size[1] / width, size[0] / height] * 2)
-    limit = output.boxes.new_tensor([width, height] * 2)
-    over = output.extras.get("mask_boxes", output.proposals)
-    chosen = []
-    for i in range(len(output.boxes)):
-        probability = output.class_logits[i].softmax(-1)
-        boxes = output.boxes[i].clamp_min(0).minimum(limit)
-        sides = boxes[..., 2:] - boxes[..., :2]
-        good = (probability > score) & (sides >= SMALLEST).all(-1) & output.present[i][:, None]
-        good[:, 0] = False
-        region, label = good.nonzero(as_tuple=True)
-        best = batched_nms(boxes[region, label], probability[region, label], label, nms)[:most]
-        region, label = region[best], label[best]
-        chosen.append((boxes[region, label], probability[region, label], region, label))
-    on_demand, every = output.extras.get("masks"), ()
-    if on_demand is not None:
-        every = on_demand([boxes for boxes, *_ in chosen]).split([len(boxes) for boxes, *_ in chosen])
-    found = []
-    for i, (boxes, probability, region, label) in enumerate(chosen):
-        if on_demand is not None:
-            own, cells = boxes, every[i][torch.arange(len(label), device=label.device), label].sigmoid()
-        else:
-            own = over[i][region, label] if over.dim() == 4 else over[i][region]
-            own = own.clamp_min(0).minimum(limit) if "mask_boxes" in output.extras else own
-            cells = output.mask_logits[i][region, label].sigmoid()
-        masks = pasted(cells, own * scale, size) > mask
-        found.append(Instances(masks.cpu(), probability.cpu(), label.cpu(), (boxes * scale).cpu()))
-    return found
+    probability = output.class_logits[i].softmax(-1)
+    boxes = output.boxes[i].clamp_min(0).minimum(output.boxes.new_tensor([width, height] * 2))
+    good = (probability > score) & (boxes[..., 2:] - boxes[..., :2] >= SMALLEST).all(-1) & output.present[i][:, None]
+    good[:, 0] = False
+    region, label = good.nonzero(as_tuple=True)
+    best = batched_nms(boxes[region, label], probability[region, label], label, nms)[:most]
+    region, label = region[best], label[best]
+    return region, label, probability[region, label], boxes[region, label]
 
 
 def pasted(cells: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from robustseg.ops.size import at_label_size
-from robustseg.types import DenseOutput, Output, QueryOutput
+from robustseg.types import DenseOutput, Output, QueryOutput, RegionOutput, UserError
 
 __all__ = ["dense", "predict", "statistics"]
 
@@ -26,6 +26,8 @@ def dense(output: Output, size: tuple[int, int] | None = None) -> DenseOutput:
 
         masks = output.mask_logits if size is None else at_label_size(output.mask_logits, size)
         return DenseOutput(semantic_scores(output.class_logits, masks), "scores", dict(output.extras))
+    if isinstance(output, RegionOutput):
+        raise UserError("regions have no scores of every pixel; their label maps are painted (tasks.predict)")
     # extras are copied, never shared: what is remembered with this output must not outlive it in the model's own dict
     scores = output.scores if size is None else at_label_size(output.scores, size)
     return DenseOutput(scores, output.kind, dict(output.extras))
