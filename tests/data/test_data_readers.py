@@ -102,6 +102,25 @@ def test_cityscapes(cityscapes):
     assert sample.labels[10].unique().tolist() == [0]
     assert sample.instances.unique().tolist() == [0, 26_001]
     assert int((sample.instances > 0).sum()) == 30
+    assert data.tasks == ("semantic", "instance", "panoptic")
+
+
+def test_cityscapes_groups_are_crowds(cityscapes):
+    """Things that nobody told apart carry their label id as instance value; they are neither hit nor missed."""
+    from robustseg.tasks.truth import segments
+
+    data = load_data(f"cityscapes:{cityscapes}:val")
+    sample = data[1]
+    found = segments(sample, [name in data.things for name in CITY], data.ignore)
+    named = sorted(zip([CITY[c] for c in found.categories], found.crowd.tolist(), found.masks.sum((1, 2)).tolist()))
+    row = SIZE[1]  # the first row is a group of bicycles, the last four are void
+    assert named == [("bicycle", True, row), ("car", False, 30), ("road", False, 24 * row - 5 * row - 30)]
+
+
+def test_cityscapes_without_instances_scores_classes_only(cityscapes):
+    for path in cityscapes.rglob("*_instanceIds.png"):
+        path.unlink()
+    assert load_data(f"cityscapes:{cityscapes}:val").tasks == ("semantic",)
 
 
 def test_cityscapes_label_table_is_the_official_one():
@@ -172,6 +191,9 @@ def test_voc(voc):
     assert sample.labels.unique().tolist() == [0, 15, 255]
     assert sample.labels[9].unique().tolist() == [255]
     assert sample.instances.unique().tolist() == [0, 1]
+    assert data.tasks == ("semantic", "instance")
+    (voc / "SegmentationObject" / "2007_000033.png").unlink()
+    assert load_data(f"voc:{voc}:val").tasks == ("semantic",)
 
 
 def test_voc_faults(voc):

@@ -23,12 +23,24 @@ from robustseg.errors import UserError
         ("folder:/d/a:b/c", "folder", "/d/a:b/c", None),
         ("folder:/d/a:b/c:val", "folder", "/d/a:b/c", "val"),
         ("ade20k:d:validation", "ade20k", "d", "validation"),
+        ("coco:/d/coco:panoptic_val2017", "coco", "/d/coco", "panoptic_val2017"),
+        ("coco:/d/mine.json", "coco", "/d/mine.json", None),
+        ("coco:/d/mine.json?images=/e:f/g", "coco", "/d/mine.json", None),
+        ("folder:/d/a?b=c:val", "folder", "/d/a?b=c", "val"),
     ],
 )
 def test_the_last_word_is_the_split(text, scheme, path, split):
     ref = parse(text)
     assert (ref.scheme, ref.split) == (scheme, split)
     assert ref.path == (None if path is None else Path(path))
+
+
+def test_options_of_a_reference():
+    assert parse("coco:/d/mine.json?images=/e:f/g&masks=h").options == {"images": "/e:f/g", "masks": "h"}
+    assert parse("coco:/d/mine.json").options == {}
+    for text in ("coco:/d/mine.json?", "coco:/d/mine.json?images", "coco:/d/mine.json?images=", "coco:/d/m.json?x=y"):
+        with pytest.raises(UserError, match=r"is no option of coco; write \?images=DIR; known: images, masks"):
+            parse(text)
 
 
 def test_unknown_kind_lists_the_near_ones():

@@ -43,6 +43,10 @@ def test_a_thing_merged_into_stuff_is_stuff():
     assert torch.equal(new.masks[0], old.masks.any(0))
 
 
+def test_classes_that_the_data_lack_are_as_the_model_says():
+    assert remap_things([True, False], [2, 0], 4, [True, True, False, False]) == (False, True, True, False)
+
+
 def test_nothing_left():
     for new in (
         remap_segments(some([0, 0]), [255], 255, [True]),

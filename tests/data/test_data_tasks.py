@@ -100,6 +100,33 @@ def test_dsb2018_faults(nuclei, make):
         load_data(f"dsb2018:{nuclei}:test")
 
 
+def test_dsb2018_as_it_was_published(tmp_path, make):
+    """A folder an image, a mask file a nucleus; where two masks share a pixel, the first keeps it."""
+    for name, shape in (("b1", (24, 20)), ("a2", (30, 16))):
+        make.png(tmp_path / "stage1_train" / name / "images" / f"{name}.png", make.photo(*shape))
+        for k, (top, bottom) in enumerate([(0, 4), (3, 9), (20, 22)]):
+            mask = np.zeros(shape, np.uint8)
+            mask[top:bottom, 2:6] = 255
+            make.png(tmp_path / "stage1_train" / name / "masks" / f"{k}.png", mask)
+    data = load_data(f"dsb2018:{tmp_path}:stage1_train")
+    assert data.ids == ("a2", "b1")
+    values = data[1].instances
+    assert [int((values == n).sum()) for n in range(1, 4)] == [16, 20, 8]
+    assert torch.equal(data[1].labels, (values > 0).long())
+    before = data.digest()
+    wrong = make.png(tmp_path / "stage1_train" / "b1" / "masks" / "1.png", np.zeros((24, 19), np.uint8))
+    assert load_data(data.ref).digest() != before
+    with pytest.raises(UserError, match=r"b1\.png is 24x20, but .*masks/1\.png is 24x19"):
+        data[1]
+    for path in wrong.parent.iterdir():
+        path.unlink()
+    with pytest.raises(UserError, match=r"b1: needs one picture in images/ and one or more in masks/"):
+        load_data(data.ref)
+    wrong.parent.rmdir()
+    with pytest.raises(UserError, match=r"b1/masks does not exist"):
+        load_data(data.ref)
+
+
 def test_dsb2018_under_a_class_map(nuclei):
     data = load_data(f"dsb2018:{nuclei}:test", class_map={"nucleus": "cell", "background": "ignore"})
     assert data.classes == data.things == ("cell",)

@@ -34,14 +34,12 @@ def read(ref: Ref) -> PairDataSet:
     kinds = {kind: _sibling(root, ref.split, kind) for kind in ("labels", "instances")}
     images = layout.find(images_at)
     found = {kind: layout.find(at, (".png",)) for kind, at in kinds.items() if at is not None}
+    labels, instances = (found.get(kind, {}) for kind in kinds)
     for kind, files in found.items():
         layout.match(images, files, kinds[kind] or root, f"{kind} PNG")
     about = _classes(root, base, needed="labels" in found)
     things = _things(about)
-    pairs = tuple(
-        Pair(layout.safe_id(key), images[key], **{kind: files[key] for kind, files in found.items()})
-        for key in sorted(images)
-    )
+    pairs = tuple(Pair(layout.safe_id(key), images[key], labels.get(key), instances.get(key)) for key in sorted(images))
     code = _code(about) if "labels" in found else None
     tasks = ALL_TASKS if things and {"labels", "instances"} <= set(found) else ("semantic",)
     return PairDataSet(ref.text, tuple(about["classes"]), pairs, code, things=things, ignore=_void(about), tasks=tasks)

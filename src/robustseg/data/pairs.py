@@ -27,18 +27,19 @@ ALL_TASKS = ("semantic", "instance", "panoptic")
 
 @dataclass(frozen=True)
 class Pair:
-    """The files of one image; whatever is None does not exist in the set."""
+    """The files of one image; whatever is None does not exist in the set. ``masks``: one file an object."""
 
     id: str
     image: Path
     labels: Path | None = None
     instances: Path | None = None
     parts: Path | None = None
+    masks: tuple[Path, ...] = ()
 
     @property
     def files(self) -> tuple[Path, ...]:
         """The files that exist, in a fixed order."""
-        return tuple(p for p in (self.image, self.labels, self.instances, self.parts) if p is not None)
+        return tuple(p for p in (self.image, self.labels, self.instances, self.parts, *self.masks) if p is not None)
 
 
 @dataclass(frozen=True)

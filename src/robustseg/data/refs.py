@@ -132,7 +132,7 @@ def _options(text: str, scheme: str, rest: str) -> tuple[str, dict[str, str]]:
         name, equals, value = word.partition("=")
         if name not in known or not equals or not value:
             raise UserError(
-                f"data '{text}': '{word}' is no option of {scheme}; write ?{known[0]}=DIR ; known: {', '.join(known)}"
+                f"data '{text}': '{word}' is no option of {scheme}; write ?{known[0]}=DIR; known: {', '.join(known)}"
             )
         options[name] = value
     return path, options

@@ -13,10 +13,13 @@ from robustseg.types import Segments
 __all__ = ["kept_segments", "remap_segments", "remap_things", "resized_segments"]
 
 
-def remap_things(things: Sequence[bool], table: Sequence[int] | Tensor, classes: int) -> tuple[bool, ...]:
+def remap_things(
+    things: Sequence[bool], table: Sequence[int] | Tensor, classes: int, others: Sequence[bool] | None = None
+) -> tuple[bool, ...]:
     """Which of the new classes are countable: those with at least one old class whose old classes are all things.
 
-    ``things``: one flag an old class; ``table``: old index -> new index, or anything outside 0..classes-1 = ignored.
+    ``things``: one flag an old class; ``table``: old index -> new index, or anything outside 0..classes-1 = ignored;
+    ``others``: one flag a new class, for those that no old class becomes (left out: not countable).
 
     >>> remap_things([True, True, False], [0, 0, 1], 3)
     (True, False, False)
@@ -25,7 +28,8 @@ def remap_things(things: Sequence[bool], table: Sequence[int] | Tensor, classes:
     for thing, new in zip(things, table):
         if 0 <= int(new) < classes:
             parts[int(new)].append(bool(thing))
-    return tuple(bool(part) and all(part) for part in parts)
+    rest = [False] * classes if others is None else others
+    return tuple(all(part) if part else bool(other) for part, other in zip(parts, rest))
 
 
 def remap_segments(
