@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,16 @@ from robustseg.evaluation.colours import coloured, gain, palette, perturbation, 
 from robustseg.evaluation.composed import eps_value
 from robustseg.evaluation.files import slug
 from robustseg.evaluation.job import Job, Planned
+from robustseg.evaluation.overlays import Truth, truth_of
+from robustseg.evaluation.owners import SURE
+from robustseg.evaluation.segments import segment_scores
 from robustseg.evaluation.store import Row, Store
 from robustseg.evaluation.tally import image_miou, stack
 from robustseg.tasks.predict import Prediction
 
 __all__ = ["Keeper", "gallery", "keep_pictures", "write_attacked", "write_clean"]
 
+LEADING = ("PQ", "AP", "IoU_prompted")
 Made = tuple[Any, Prediction]  # adversarial image (3,H,W) float32, and what the model says of it (a batch of one)
 
 
@@ -47,7 +52,7 @@ class Keeper:
             return
         for i, one in made.items():
             if rows[i].status == "ok":
-                self.waiting[rows[i].image, planned.spec] = one.image.cpu().numpy(), one.prediction
+                self.waiting[rows[i].image, planned.spec] = one.image.cpu().numpy(), slim(one.prediction)
 
     def settle(self, store: Store, images: Sequence[str]) -> None:
         """After a batch: keep what belongs to the worst so far, forget the rest."""
@@ -59,15 +64,35 @@ class Keeper:
         self.waiting = {at: made for at, made in self.waiting.items() if at[0] in self.kept}
 
 
+def slim(prediction: Prediction) -> Prediction:
+    """Only what pictures show: a hundred masks an image would fill the memory of a long run."""
+    if prediction.instances is None:
+        return prediction
+    if prediction.panoptic is not None:
+        return replace(prediction, instances=None)
+    sure = []
+    for one in prediction.instances:
+        at = one.scores >= SURE
+        query = None if one.query is None else one.query[at]
+        sure.append(replace(one, masks=one.masks[at], scores=one.scores[at], labels=one.labels[at], boxes=one.boxes[at],
+                            query=query))  # fmt: skip
+    return replace(prediction, instances=sure)
+
+
 def drop(job: Job, store: Store, image: str, shown: Sequence[Planned]) -> float:
-    """How much of an image's own mIoU the worst of the attacks took; -1 where there is nothing to compare."""
+    """How much of an image's own score the worst of the attacks took; -1 where there is nothing to compare.
+
+    The score is the first that the rows have of PQ, AP, IoU of prompts and mIoU.
+    """
     clean = store.row(job.clean_key, image)
     rows = [store.row(p.key, image) for p in shown]
     stats = [r.stats for r in rows if r is not None and r.stats is not None]
     if clean is None or clean.stats is None or not stats:
         return -1.0
-    values = image_miou(stack([clean.stats, *stats], len(job.data.classes)))
-    lost = float(values[0] - np.nanmin(values[1:])) if not np.isnan(values).all() else -1.0
+    every = [image_scores(s, job.data.classes, job.data.countable) for s in (clean.stats, *stats)]
+    leading = next((name for name in LEADING if name in every[0]), "mIoU")
+    values = np.array([e[leading] for e in every])
+    lost = float(values[0] - np.nanmin(values[1:])) if not np.isnan(values[1:]).all() else -1.0
     return lost if np.isfinite(lost) else -1.0
 
 
@@ -88,13 +113,15 @@ def keep_pictures(
         batch = load(job, [item.position])
         name = f"{rank:03d}-{slug(item.id)}"
         entry = write_clean(draft, name, batch, colours, {"id": item.id, "rank": rank})
+        truth = add_segments(draft, name, batch, job.tasks, colours, entry)
         for planned in shown:
             row = store.row(planned.key, item.id)
             if row is None or row.status != "ok":
                 continue
             made = keeper.waiting.get((item.id, planned.spec)) or _again(job, planned, row)
             if made is not None:
-                entry["attacks"].append(write_attacked(draft, name, planned, batch.images[0].cpu(), made, row, colours))
+                clean = batch.images[0].cpu()
+                entry["attacks"].append(write_attacked(draft, name, planned, clean, made, row, colours, truth))
         entries.append(entry)
     index = {"images": entries, "palette": colours}
     (draft / "INDEX.json").write_text(json.dumps(index, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -121,8 +148,25 @@ def write_clean(folder: Path, name: str, batch: Any, colours: dict[str, list[int
     return {**entry, "clean": f"{name}/clean.png", "attacks": []}
 
 
+def add_segments(
+    folder: Path, name: str, batch: Any, tasks: Sequence[str], colours: dict[str, list[int]], entry: dict[str, Any]
+) -> Truth | None:
+    """Writes true and cleanly predicted segments of the first image of a batch, where the run has any, into its entry."""
+    truth = truth_of(batch.target, tasks, list(colours), colours)
+    if truth is not None and batch.prediction is not None:
+        entry["segments"] = truth.entry(folder, name, batch.images[0].cpu().numpy(), batch.prediction)
+    return truth
+
+
 def write_attacked(
-    folder: Path, name: str, planned: Planned, clean: Tensor, made: Made, row: Row, colours: dict[str, list[int]]
+    folder: Path,
+    name: str,
+    planned: Planned,
+    clean: Tensor,
+    made: Made,
+    row: Row,
+    colours: dict[str, list[int]],
+    truth: Truth | None = None,
 ) -> dict[str, Any]:
     """One attack's pictures: the image losslessly (float32) and as PNG, the perturbation, the prediction."""
     image, prediction = made
@@ -132,21 +176,30 @@ def write_attacked(
     np.savez_compressed(folder / f"{stem}.npz", image=image.astype(np.float32))
     save_rgb(folder / f"{stem}.adversarial.png", image)
     save_rgb(folder / f"{stem}.perturbation.png", perturbation(delta, times))
+    shown = {} if truth is None else {"segments": truth.drawn(folder, stem, image, prediction)}
     if prediction.labels is not None:
         _labels(folder / name, f"{slug(planned.spec)}.prediction", prediction.labels[0].cpu().numpy(), colours)
-    tally = stack([row.stats or {}], len(colours))
-    miou = float(image_miou(tally)[0])
+        shown["prediction"] = f"{stem}.prediction.png"
+    things = () if truth is None else truth.target.things.tolist()
     return {
         "spec": planned.spec,
         "eps": planned.attack.eps,
         "adversarial": f"{stem}.adversarial.png",
-        "prediction": f"{stem}.prediction.png",
         "perturbation": f"{stem}.perturbation.png",
         "gain": times,
         "array": f"{stem}.npz",
-        "aAcc": float(tally.right[0] / tally.valid[0]) if tally.valid[0] else None,
-        "mIoU": None if np.isnan(miou) else miou,
+        **shown,
+        **{n: None if np.isnan(v) else v for n, v in image_scores(row.stats or {}, list(colours), things).items()},
     }
+
+
+def image_scores(stats: Mapping[str, Any], classes: Sequence[str], things: Sequence[bool]) -> dict[str, float]:
+    """``aAcc``, ``mIoU`` of one image by itself, and ``PQ``, ``AP``, ``IoU_prompted`` where its row has them."""
+    tally = stack([stats], len(classes))
+    found = segment_scores([stats], (classes, things))
+    right = float(tally.right[0] / tally.valid[0]) if tally.valid[0] else float("nan")
+    scores = {"aAcc": right, "mIoU": float(image_miou(tally)[0])}
+    return scores | {n: float("nan") if found[n] is None else float(found[n]) for n in LEADING if n in found}
 
 
 def _labels(folder: Path, name: str, labels: Any, colours: dict[str, list[int]]) -> None:

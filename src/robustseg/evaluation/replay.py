@@ -11,7 +11,7 @@ from robustseg.evaluation.attacking import attack_rows, load
 from robustseg.evaluation.colours import palette
 from robustseg.evaluation.files import slug, write_json
 from robustseg.evaluation.job import definite
-from robustseg.evaluation.pictures import write_attacked, write_clean
+from robustseg.evaluation.pictures import add_segments, write_attacked, write_clean
 from robustseg.evaluation.store import Contents, Row, Run, read
 from robustseg.ops.state import frozen
 from robustseg.types import DataSet, Model
@@ -63,9 +63,11 @@ def replay(
     target = Path(out) if out else Path(folder) / "replay"
     name, colours = slug(image), palette(job.data.classes)
     entry = write_clean(target, name, alone, colours, {"id": image, "rank": 0})
+    truth = add_segments(target, name, alone, job.tasks, colours, entry)
     if at in made and rows[at].status == "ok":
         one = made[at].image.cpu().numpy(), made[at].prediction
-        entry["attacks"].append(write_attacked(target, name, planned, batch.images[at].cpu(), one, rows[at], colours))
+        clean = batch.images[at].cpu()
+        entry["attacks"].append(write_attacked(target, name, planned, clean, one, rows[at], colours, truth))
     write_json(target / name / "replay.json", {"equal": not differences, "differences": differences, "picture": entry})
     return {"equal": not differences, "differences": differences, "row": rows[at], "pictures": target / name}
 

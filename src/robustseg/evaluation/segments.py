@@ -1,6 +1,6 @@
 """Panoptic, instance, boundary and prompted scores from rows, with intervals and worst cases. numpy only.
 
-Conventions: fractions in [0,1], NaN where nothing can be said. PQ adds over images (sums of IoU, TP, FP, FN), so that
+Conventions: fractions in [0,1], None where nothing can be said. PQ adds over images (sums of IoU, TP, FP, FN), so that
 its intervals are one matrix product; AP ranks the detections of all images together, so that fewer resamples are drawn.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustseg.evaluation.bootstrap import FEWEST, interval
-from robustseg.tasks import boundary, fates
+from robustseg.tasks import segment_scoring as scoring
 from robustseg.tasks.instance import average_precision, resampled
 from robustseg.tasks.panoptic import quality_of, table
 
@@ -35,22 +35,15 @@ def segment_scores(stats: Stats, setting: Setting) -> dict[str, Any]:
     classes, things = setting
     found: dict[str, Any] = {}
     if _has(stats, "panoptic"):
-        quality = quality_of(table([s["panoptic"] for s in stats], len(classes)).sum(0), things)
-        found |= {name: float(quality[name]) for name in QUALITIES}
-        found["PQ_class"] = dict(zip(classes, quality["per_class"].tolist(), strict=True))
+        found |= scoring.score_panoptic(stats, things, classes)
     if _has(stats, "instance"):
-        masks = average_precision([s["instance"] for s in stats], classes)
-        found |= {name: masks[name] for name in ("AP", "AP50", "AP75", "AP_s", "AP_m", "AP_l")}
-        found["AP_class"] = masks["per_class"]
-    if _has(stats, "boxes"):
-        boxes = average_precision([s["boxes"] for s in stats], classes)
-        found |= {"AP_box": boxes["AP"], "AP50_box": boxes["AP50"]}
+        found |= scoring.score_instance(stats, classes)
     if _has(stats, "boundary"):
-        found |= {k: v for k, v in boundary.score([s["boundary"] for s in stats]).items() if k != "per_class"}
+        found |= scoring.score_boundary(stats)
     if _has(stats, "prompted"):
-        found["IoU_prompted"] = _mean([v for s in stats for v in s["prompted"]["iou"]])
+        found |= scoring.score_prompted(stats)
     if _has(stats, "fates"):
-        found["fates"] = fates.table(stats, classes)
+        found["fates"] = scoring.score_fates(stats, classes)
     return found
 
 

@@ -1,0 +1,69 @@
+"""What a named attack is: parts, practical defaults, the paper's numbers, source and errata."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from robustseg.catalog.spec import COMMON, Params
+
+__all__ = ["SEA_RADII", "Entry"]
+
+SEA_RADII = ((2.0, 0.3), (1.5, 0.3), (1.0, 0.4))
+BASE = {"norm": "linf", "eps": "8/255", "reference": "gt"}
+L2_EPS = "128/255"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One named attack. ``defaults`` are practical; ``paper`` overrides them under ``NAME@paper``.
+
+    ``loss``: a key of ``objectives.semantic.LOSSES`` or ``metzen``; attacks on segments have their objective under
+    their own name; ``output``: what it looks at (``dense``, ``query``, ``region``, ``prompted``; universal models give
+    dense scores too); ``needs_clean``: its objective starts from the clean output, one forward more;
+    ``fits``: the artefact it cannot do without; ``radii``: (factor, share of steps) stages;
+    ``track_ce``: APGD watches the mean cross-entropy; ``members``: names of an ensemble; ``refused``: options that
+    would have no meaning here; ``version`` rises when the code changes what the attack computes.
+    """
+
+    name: str
+    summary: str
+    source: str
+    loss: str = "ce"
+    update: str = "sign"
+    steps: int = 20
+    random_start: bool = True
+    radii: tuple[tuple[float, float], ...] = ((1.0, 1.0),)
+    track_ce: bool = False
+    targeted: bool = True
+    members: tuple[str, ...] = ()
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    paper: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+    refused: tuple[str, ...] = ()
+    errata: str = ""
+    output: tuple[str, ...] = ("dense",)
+    needs_clean: bool = False
+    fits: str = ""
+    version: int = 1
+
+    def known(self) -> tuple[str, ...]:
+        """Names of the options it takes."""
+        common = (k for k in COMMON if self.targeted or k not in ("target", "class"))
+        return (*(k for k in common if k not in self.refused), *self.options)
+
+    def params(self, given: Params, paper: bool) -> Params:
+        """Defaults, the paper's numbers if asked for, then what was given; an ensemble leaves its members their own."""
+        numbers = dict(self.paper) if paper else {}
+        base = {**BASE, **self.defaults}
+        if given.get("norm") == "l2":
+            base["eps"] = L2_EPS
+            numbers = {k: v for k, v in numbers.items() if k not in ("eps", "step_size")}  # lengths in linf
+        if not self.members:
+            update = given.get("update", self.update)
+            step = "eps*2" if update == "apgd" else "eps/4"
+            base = {"step_size": step, "steps": str(self.steps), "restarts": "1", "update": update, **base}
+        merged = {**base, **numbers, **given}
+        if merged.get("target") != "nearest" and "class" not in given:
+            merged.pop("class", None)
+        return merged
