@@ -13,7 +13,8 @@ from robustseg.catalog import Artefact, Attack, attack, entries
 from robustseg.types import DenseOutput, ModelSpec
 
 CLASSES = ("road", "person", "car", "sky", "tree", "pole")
-UNTARGETED = [e.name for e in entries() if e.name not in ("noise", "hide", "static")]  # ensembles too
+DENSE = [e for e in entries() if "dense" in e.output]
+UNTARGETED = [e.name for e in DENSE if e.name not in ("noise", "hide", "static")]  # ensembles too
 
 
 @dataclass

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from robustseg.catalog.entry import SEA_RADII, Entry
+from robustseg.catalog.queries import QUERY_ENTRIES
 
 __all__ = ["ENTRIES", "Entry"]
 
+INSTANCE = "of mask classification: number of the one object to hide, counted from 1 in the order of the reference"
 HIDE_OPTIONS = {
     "omega": "weight of the pixels to change, 0 to 1",
     "tau": "confidence above which a pixel rests, 0 to 1",
@@ -159,7 +161,8 @@ _ENTRIES = (
         steps=60,
         random_start=False,
         refused=("objective",),
-        options=HIDE_OPTIONS,
+        output=("dense", "query"),
+        options={**HIDE_OPTIONS, "instance": INSTANCE},
         defaults={"target": "nearest", "class": "person", "reference": "pred", "omega": "0.9", "tau": "0.75"},
         paper={"eps": "10/255", "step_size": "1/255", "steps": "60", "omega": "0.9999"},
         errata="The authors' ω = 0.9999 all but ignores the pixels to keep; 0.9 does not. A public port's τ-test on "
@@ -197,4 +200,4 @@ _ENTRIES = (
     ),
 )
 
-ENTRIES: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}
+ENTRIES: dict[str, Entry] = {entry.name: entry for entry in (*_ENTRIES, *QUERY_ENTRIES)}

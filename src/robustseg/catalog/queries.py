@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from robustseg.catalog.entries import Entry
+from robustseg.catalog.entry import Entry
 
 __all__ = ["QUERY_ENTRIES"]
 
