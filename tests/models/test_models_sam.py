@@ -1,4 +1,4 @@
-"""Prompted models equal the library's processor, network and post-processing; one encoder run; gradients reach pixels."""
+"""Prompted models equal the library's processor, network and post-processing; gradients reach the pixels."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def networks(family):
         window_positional_embedding_background_size=[4, 4],
     )  # fmt: skip
     vision = t.Sam2VisionConfig(
-        backbone_config=backbone, backbone_channel_list=[128, 64, 32, 16], backbone_feature_sizes=[[16, 16], [8, 8], [4, 4]],
-        fpn_hidden_size=16,
+        backbone_config=backbone, backbone_channel_list=[128, 64, 32, 16], fpn_hidden_size=16,
+        backbone_feature_sizes=[[16, 16], [8, 8], [4, 4]],
     )  # fmt: skip
     decoder |= {"dynamic_multimask_via_stability": False}
     config = t.Sam2Config(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from robustseg.errors import UserError
-from robustseg.models import probes
+from robustseg.models import probes, segment_check
 from robustseg.models.faults import Fault
 from robustseg.models.findings import EXPLAINED, Finding, failed, render
 from robustseg.models.heads import semantic
@@ -42,18 +42,27 @@ def diagnose(model: Model, dataset: DataSet, *, limit: int = 4, table: Tensor | 
         for f in findings:
             found.setdefault(f.name, Finding(f.name, f.level, f"{where}{f.message}"))
 
-    if table is None:
-        table = _table(model.spec.classes, dataset.classes, note)
+    segments = model.spec.task in segment_check.SEGMENTS
+    if table is None and model.spec.task == "prompted":
+        table = torch.arange(len(dataset.classes))  # it knows no classes
+    elif table is None:
+        needed = segment_check.countable(dataset).tolist() if segments else [True] * len(dataset.classes)
+        table = _table(model.spec.classes, dataset.classes, needed, note)
     device = getattr(model, "device", None) or next((p.device for p in model.module.parameters()), torch.device("cpu"))
     scored: list[tuple[Tensor, Tensor]] = []
+    sought: list[tuple[Tensor, Tensor, Tensor]] = []
     modes = [(m, m.training) for m in model.module.modules()]
     with frozen(model.module):
         for m, training in modes:  # not eval: what was left in train mode is to be found out
             m.training = training
         for sample in samples:
             image = sample.image[None].to(device)
+            call: Callable[[Tensor], Output] = model
+            if segments:
+                masks, names = segment_check.objects(sample, dataset, table)
+                call = segment_check.asked(model, masks)
             try:
-                note(_examine(model, image), f"{sample.id}: ")
+                note(_examine(call, model.module, image), f"{sample.id}: ")
             except Fault as fault:
                 note([Finding(fault.finding, "error", str(fault))], f"{sample.id}: ")
                 continue
@@ -62,11 +71,15 @@ def diagnose(model: Model, dataset: DataSet, *, limit: int = 4, table: Tensor | 
             except Exception as error:
                 note([Finding("forward-failed", "error", _reason(error))], f"{sample.id}: ")
                 continue
-            if sample.labels is not None:
+            if segments:
+                sought.append((image, masks, names))
+            elif sample.labels is not None:
                 note(_labels(sample.labels, len(dataset.classes), dataset.ignore), f"{sample.id}: ")
                 scored.append((image, _translated(sample.labels, table, dataset.ignore)))
         if scored and "label-range" not in found:
             note(_accuracy(model, scored, len(model.spec.classes)))
+        if sought and not failed(list(found.values())):
+            note(segment_check.accuracy(model, sought))
     return list(found.values())
 
 
@@ -77,15 +90,16 @@ def glance(model: Model, image: Tensor) -> list[Finding]:
     """
     with frozen(model.module), torch.no_grad():
         try:
-            return [*probes.probabilities(model(image)), *probes.repeats(model, image)]
+            call = segment_check.asked(model, torch.zeros(0, *image.shape[-2:], dtype=torch.bool))
+            return [*probes.probabilities(call(image)), *probes.repeats(call, image)]
         except Exception:
             return []
 
 
-def _examine(model: Model, x: Tensor) -> Iterator[Finding]:
-    buffers = [(name, b, b.clone()) for name, b in model.module.named_buffers()]
+def _examine(call: Callable[[Tensor], Output], module: torch.nn.Module, x: Tensor) -> Iterator[Finding]:
+    buffers = [(name, b, b.clone()) for name, b in module.named_buffers()]
     with torch.no_grad():
-        output = model(x)
+        output = call(x)
     changed = [name for name, now, before in buffers if not torch.equal(now, before)]
     if changed:
         yield Finding("state-changed", "error", f"a forward pass changes {', '.join(changed[:3])}; module.eval()")
@@ -96,11 +110,11 @@ def _examine(model: Model, x: Tensor) -> Iterator[Finding]:
     if probes.one_hot(output):
         raise Fault("argmaxed-output", "every pixel has one score 1 and else 0; return the scores before the argmax")
     yield from probes.probabilities(output)
-    random = list(probes.repeats(model, x))
+    random = list(probes.repeats(call, x))
     yield from random
     if not any(f.level == "error" for f in random):
-        yield from probes.batches(model, x)
-    yield from probes.gradients(model, x)
+        yield from probes.batches(call, x)
+    yield from probes.gradients(call, x)
 
 
 def _accuracy(model: Model, scored: list[tuple[Tensor, Tensor]], classes: int) -> Iterator[Finding]:
@@ -163,11 +177,11 @@ def _labels(labels: Tensor, classes: int, ignore: int) -> Iterator[Finding]:
         )
 
 
-def _table(model: tuple[str, ...], data: tuple[str, ...], note: Any) -> Tensor:
-    """Data-set index to model index by class name; -1 where the model has no such class."""
+def _table(model: tuple[str, ...], data: tuple[str, ...], needed: list[bool], note: Any) -> Tensor:
+    """Data-set index to model index by class name; -1 where the model has no such class, bad if it is ``needed``."""
     places = {_key(name): i for i, name in enumerate(model)}
     table = torch.tensor([places.get(_key(name), -1) for name in data])
-    missing = [name for name in data if _key(name) not in places]
+    missing = [name for name, must in zip(data, needed) if must and _key(name) not in places]
     if missing:
         shown = ", ".join(missing[:4]) + (", …" if len(missing) > 4 else "")
         text = f"the model has no class {shown}; rename the model's classes or give a class map"

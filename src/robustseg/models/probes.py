@@ -11,24 +11,33 @@ from robustseg.models.faults import Fault
 from robustseg.models.findings import Finding
 from robustseg.models.heads import semantic
 from robustseg.models.prepare import extent
-from robustseg.types import DenseOutput, Output, QueryOutput
+from robustseg.types import DenseOutput, Output, QueryOutput, RegionOutput
 
-__all__ = ["batches", "gradients", "log_scores", "one_hot", "probabilities", "repeats", "tensors_of"]
+__all__ = ["batches", "gradients", "lead", "one_hot", "probabilities", "repeats", "tensors_of"]
 
 Call = Callable[[Tensor], Output]
 
 
 def tensors_of(output: Output) -> list[Tensor]:
-    """The tensors of either kind of output."""
+    """The tensors of any kind of output; of regions those that do not depend on which proposals were kept."""
     if isinstance(output, QueryOutput):
         return [output.class_logits, output.mask_logits]
+    if isinstance(output, RegionOutput):
+        return [output.objectness, output.box_deltas]
     return [output.scores]
 
 
-def log_scores(output: Output, size: tuple[int, int]) -> Tensor:
-    """Something whose softmax is the model's opinion: logits as they are, scores through the logarithm."""
+def lead(output: Output, size: tuple[int, int]) -> Tensor:
+    """By how much the model's first opinion beats its second, in logits: per pixel, region or pixel of a prompt."""
+    if isinstance(output, RegionOutput):
+        top = output.class_logits.topk(2, -1).values
+        return torch.where(output.present, top[..., 0] - top[..., 1], 0)
+    if isinstance(output, QueryOutput) and output.class_logits.shape[-1] == 2:  # one mask a prompt
+        return output.mask_logits.abs()
     dense = semantic(output, size)
-    return dense.scores if dense.kind == "logits" else dense.scores.clamp_min(1e-30).log()
+    scores = dense.scores if dense.kind == "logits" else dense.scores.clamp_min(1e-30).log()
+    top = scores.topk(2, 1).values
+    return top[:, 0] - top[:, 1]
 
 
 def one_hot(output: Output) -> bool:
@@ -91,14 +100,12 @@ def batches(call: Call, x: Tensor) -> Iterator[Finding]:
 
 
 def gradients(call: Call, x: Tensor) -> Iterator[Finding]:
-    """Gradients of the margin (top score minus runner-up) and of the cross-entropy, at the size of the image."""
+    """The gradient of the margin (top score minus runner-up), at the size of the image, and where it saturates."""
     x = x.clone().requires_grad_()
     with torch.enable_grad():
-        scores = log_scores(call(x), extent(x))
-        if not scores.requires_grad:
+        margin = lead(call(x), extent(x))
+        if not margin.requires_grad:
             raise Fault("gradient-missing", "the output has no gradient with respect to the image")
-        top = scores.topk(2, 1).values
-        margin = top[:, 0] - top[:, 1]
         (g,) = torch.autograd.grad(margin.sum(), x, allow_unused=True)
     if g is None:
         raise Fault("gradient-missing", "the output does not depend on the image through any differentiable path")
@@ -121,7 +128,7 @@ def gradients(call: Call, x: Tensor) -> Iterator[Finding]:
 def _saturation(margin: Tensor) -> Iterator[Finding]:
     """Where the top score leads by more than 17, float32 cross-entropy and its gradient are exactly 0."""
     share = (margin > 17).float().mean().item()
-    if share > 0.5:
+    if share > 0.5 and margin.ndim == 3:  # pixels; most regions are background, and surely so
         yield Finding(
             "gradient-vanishing",
             "error" if share > 0.95 else "warning",

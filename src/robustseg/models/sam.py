@@ -32,7 +32,7 @@ SURE = 1e-4  # a predicted quality closer than this to 0 or 1 counts as this
 class Prompted:
     """A promptable network: ``model(images, prompts=(B,S,4))``, boxes (x0,y0,x1,y1) in pixels of the image.
 
-    Gives `QueryOutput` with one query a box: ``class_logits (B,S,2)``, the logit of the predicted mask quality and 0, so
+    Gives `QueryOutput`, one query a box: ``class_logits (B,S,2)``, the logit of the predicted mask quality and 0, so
     that their softmax begins with the quality; ``mask_logits (B,S,h,w)`` over the image without its padding. The
     encoder runs once for all boxes. Raises `UserError` without prompts.
     """

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from torch import Tensor
 
-from robustseg.models.base import Adapter
 from robustseg.models.prepare import Prepare
 from robustseg.models.refs import NORMALISATIONS
 from robustseg.models.window import Windowed
@@ -16,16 +14,16 @@ from robustseg.types import Model, Output
 __all__ = ["variants"]
 
 
-def variants(model: Model) -> Iterator[tuple[str, Callable[[Tensor], Output]]]:
+def variants(model: Model) -> Iterator[tuple[str, Callable[..., Output]]]:
     """Descriptions, and the model with that preparation. For a foreign model only the channel order can vary."""
-    if isinstance(model, Adapter):
-        for name, prepare in _preparations(model.prepare):
-            yield name, replace(model, prepare=prepare)
-    elif isinstance(model, Windowed):
+    if isinstance(model, Windowed):
         for name, prepare in _preparations(model.inner.prepare):
             yield name, replace(model, inner=replace(model.inner, prepare=prepare))
+    elif isinstance(getattr(model, "prepare", None), Prepare):
+        for name, prepare in _preparations(model.prepare):  # type: ignore[attr-defined]
+            yield name, replace(model, prepare=prepare)  # type: ignore[type-var]
     else:
-        yield "the other channel order (rgb <-> bgr)", lambda images: model(images.flip(1))
+        yield "the other channel order (rgb <-> bgr)", lambda images, **more: model(images.flip(1), **more)
 
 
 def _preparations(p: Prepare) -> Iterator[tuple[str, Prepare]]:
