@@ -151,7 +151,7 @@ def write_clean(folder: Path, name: str, batch: Any, colours: dict[str, list[int
 def add_segments(
     folder: Path, name: str, batch: Any, tasks: Sequence[str], colours: dict[str, list[int]], entry: dict[str, Any]
 ) -> Truth | None:
-    """Writes true and cleanly predicted segments of the first image of a batch, where the run has any, into its entry."""
+    """Writes true and cleanly predicted segments of the first image of a batch into its entry, where a run has any."""
     truth = truth_of(batch.target, tasks, list(colours), colours)
     if truth is not None and batch.prediction is not None:
         entry["segments"] = truth.entry(folder, name, batch.images[0].cpu().numpy(), batch.prediction)
