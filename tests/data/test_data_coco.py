@@ -12,6 +12,7 @@ from robustseg.data import fit_ref, load_data
 from robustseg.data.coco_json import official
 from robustseg.data.region import region
 from robustseg.errors import UserError
+from robustseg.tasks.truth import boxes
 from robustseg.tasks.truth import segments as truth_of
 
 SIZE = (6, 8)
@@ -207,6 +208,25 @@ def test_panoptic_pngs_elsewhere(write, tmp_path):
         (tmp_path / "elsewhere").rename(tmp_path / place)
         assert load_data(ref).digest() == wanted
         (tmp_path / place).rename(tmp_path / "annotations" / "panoptic_val2017")
+
+
+def test_ade20k_panoptic_as_its_converters_write_it(tmp_path, make):
+    """Ids of images are words, categories count from 0, pictures are JPEGs and lie apart from the PNGs."""
+    make.jpg(tmp_path / "images" / "validation" / "ADE_val_1.jpg", make.photo(*SIZE))
+    make.png(tmp_path / "ade20k_panoptic_val" / "ADE_val_1.png", colours(ids()))
+    segments = [{"id": n, "category_id": c, "iscrowd": 0} for n, c in ((70_000, 12), (300, 12), (5, 0))]
+    found = {
+        "images": [{"id": "ADE_val_1", "file_name": "ADE_val_1.jpg", "height": SIZE[0], "width": SIZE[1]}],
+        "categories": [{"id": 0, "name": "wall", "isthing": 0}, {"id": 12, "name": "person", "isthing": 1}],
+        "annotations": [{"image_id": "ADE_val_1", "file_name": "ADE_val_1.png", "segments_info": segments}],
+    }
+    (tmp_path / "ade20k_panoptic_val.json").write_text(json.dumps(found))
+    data = load_data(f"coco:{tmp_path}/ade20k_panoptic_val.json?images={tmp_path}/images/validation")
+    assert data.classes == ("wall", "person")
+    assert data.things == ("person",)
+    assert data.ids == ("ADE_val_1",)
+    assert data[0].segments.categories.tolist() == [1, 1, 0]
+    assert data[0].instances.unique().tolist() == [0, 300, 70_000]
 
 
 def test_fitting_is_on_the_training_annotations(write, tmp_path):
@@ -473,11 +493,9 @@ def test_the_instance_sample(shared_data):
         total += len(mine)
         assert [data.classes[c] for c in mine.categories] == [names[a["category_id"]] for a in told]
         assert mine.crowd.tolist() == [a["iscrowd"] == 1 for a in told]
-        for mask, annotation in zip(mine.masks, told):
-            rows, columns = np.nonzero(mask.numpy())
-            x, y, w, h = annotation["bbox"]
-            tight = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
-            assert np.abs(tight - [x, y, x + w, y + h]).max() <= 4  # thin tips of polygons fill no pixel
+        corners = np.array([a["bbox"] for a in told]).reshape(-1, 4)
+        corners[:, 2:] += corners[:, :2]
+        assert np.abs(boxes(mine.masks).numpy() - corners).max(initial=0) <= 4  # thin tips of polygons fill no pixel
         if len(mine):
             assert torch.equal(sample.labels != 255, mine.masks[~mine.crowd].any(0))
     assert total == 560

@@ -46,7 +46,7 @@ SCHEMES: dict[str, Scheme] = {
             "coco",
             "coco",
             "coco:PATH:panoptic_val2017",
-            "COCO annotations, instances or panoptic: annotations/SPLIT.json, or coco:FILE.json?images=DIR",
+            "COCO panoptic, 133 classes; any COCO annotations: coco:FILE.json?images=DIR",
             (),
             ("images", "masks"),
         ),
@@ -152,6 +152,6 @@ def list_refs() -> list[dict[str, str]]:
     extra = [{"ref": "street:fit", "summary": "other bundled street scenes, for what an attack must fit on"}]
     rows = [{"ref": s.example, "summary": s.summary} for s in SCHEMES.values()]
     rendered = [{"ref": "street:PATH", "summary": "a folder made by `robustseg scenes render`"}]
-    instances = {"ref": "coco:PATH:instances_val2017", "summary": "the same with COCO's 80 object classes"}
+    instances = {"ref": "coco:PATH:instances_val2017", "summary": "COCO instances, 80 object classes"}
     after = next(i for i, row in enumerate(rows) if row["ref"].startswith("coco:")) + 1
     return rows[:1] + extra + rendered + rows[1:after] + [instances] + rows[after:]
