@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -9,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from robustseg.objectives.base import Objective
-from robustseg.objectives.queries.decoding import OVERLAP, keep_margin
+from robustseg.objectives.queries.decoding import KEEP, OVERLAP, keep_margin
 from robustseg.objectives.queries.price import segments_of
 from robustseg.objectives.queries.truth import Field
 from robustseg.ops.query import semantic_scores
@@ -19,6 +20,7 @@ from robustseg.types import QueryOutput, SemanticTarget, State, View
 __all__ = ["class_flip", "flood", "overlap", "owner", "semantic_ce", "squeeze"]
 
 TINY = 1e-12
+KEPT = math.log(KEEP / (1 - KEEP))
 SLACK = 1.0  # how far past a threshold a gate is pushed, in logits
 
 Term = Callable[[QueryOutput, Field], Tensor]
@@ -33,20 +35,24 @@ def _objective(name: str, term: Term) -> Objective:
 
 
 @torch.no_grad()
-def owner(output: QueryOutput, truth: Field) -> Tensor:
-    """``(B,Q,S)`` 1 where a kept query covers a counted segment: IoU of its own mask above 1/2, its class right."""
-    margin, _ = keep_margin(output.class_logits)
+def owner(output: QueryOutput, truth: Field, *, at_least: float = 0.5, named: bool = True) -> Tensor:
+    """``(B,Q,S)`` 1 where a query's own mask covers a counted segment: IoU above ``at_least``.
+
+    Stuff may come in pieces: whoever lies in it by more than half has a part of it. ``named``: the query is kept and
+    has the segment's class.
+    """
     solid = (output.mask_logits.flatten(2) >= 0).to(truth.inside)
     inter = truth.cell * (solid @ truth.inside.transpose(1, 2))
     area = truth.cell * (solid @ (1 - truth.void).unsqueeze(-1))
     iou = inter / (area + truth.area.unsqueeze(1) - inter).clamp_min(TINY)
-    label = torch.zeros_like(output.class_logits[..., :-1])
-    label = label.scatter(-1, output.class_logits[..., :-1].argmax(-1, keepdim=True), 1.0)
-    right = label @ truth.category.transpose(1, 2) * truth.counted.unsqueeze(1)
-    # stuff may come in pieces: whoever lies in it with its class has a part of it
-    stuff = truth.category @ (1 - truth.things) > 0
-    inside = inter > 0.5 * area
-    return ((margin > 0).unsqueeze(-1) & ((iou > 0.5) | (stuff.unsqueeze(1) & inside))).to(right) * right
+    stuff = (truth.category @ (1 - truth.things)).unsqueeze(1)
+    covers = ((iou > at_least) | ((stuff > 0) & (inter > 0.5 * area))).to(solid) * truth.counted.unsqueeze(1)
+    if not named:
+        return covers
+    z = output.class_logits[..., :-1]
+    label = torch.zeros_like(z).scatter(-1, z.argmax(-1, keepdim=True), 1.0)
+    kept = (keep_margin(output.class_logits)[0] > 0).unsqueeze(-1)
+    return covers * kept * (label @ truth.category.transpose(1, 2))
 
 
 def flood() -> Objective:
@@ -71,30 +77,38 @@ def squeeze() -> Objective:
 
 
 def class_flip() -> Objective:
-    """Class flip: of the queries that hold a true segment, the best wrong class against the right one."""
+    """Class flip: of the queries whose masks hold a true segment, the best wrong class against all else.
+
+    In log-odds, cut where the wrong class would be kept: from there on a query rests.
+    """
 
     def term(output: QueryOutput, truth: Field) -> Tensor:
-        holds = owner(output, truth)
-        z = output.class_logits[..., :-1]
-        right = (holds @ truth.category).clamp_max(1)
-        held = right.sum(-1) > 0
-        wrong = z.masked_fill(right > 0, -torch.inf).amax(-1)
-        lag = wrong - (z * right).sum(-1)
-        return torch.where(held, lag, 0).clamp_max(SLACK).sum(1)
+        right = (owner(output, truth, named=False) @ truth.category).clamp_max(1)
+        z = output.class_logits
+        best = z[..., :-1].detach().masked_fill(right > 0, -torch.inf).argmax(-1, keepdim=True)
+        wrong = z.gather(-1, best).squeeze(-1) - z.scatter(-1, best, -torch.inf).logsumexp(-1)
+        return (wrong.clamp_max(KEPT + SLACK) * (right.sum(-1) > 0)).sum(1)
 
     return _objective("class-flip", term)
 
 
 def overlap() -> Objective:
-    """Overlap trap: kept queries win less than 0.8 of their own masks, so that the decoder drops them."""
+    """Overlap trap: kept queries win less than 0.8 of their own masks, so that the decoder drops them.
+
+    ``-Σ log(share of its mask that a query wins)``, soft, over kept queries whose share is still above 0.7. Classes
+    carry no gradient: a query that is no longer sure would be no trap.
+    """
 
     def term(output: QueryOutput, truth: Field) -> Tensor:
-        margin, top = keep_margin(output.class_logits)
+        margin, top = keep_margin(output.class_logits.detach())
+        kept = margin > 0
         m = output.mask_logits.flatten(2)
-        kept = (margin > 0).detach()
         rank = torch.where(kept, top, -40.0).unsqueeze(-1) + F.logsigmoid(m)
+        with torch.no_grad():
+            wins = torch.zeros_like(m).scatter(1, rank.argmax(1, keepdim=True), 1.0)
+            sure = kept & (wins.sum(-1) > (OVERLAP - 0.1) * (m >= 0).sum(-1))
         share = rank.softmax(1).sum(-1) / m.sigmoid().sum(-1).clamp_min(TINY)
-        return -(F.relu(share - OVERLAP + 0.1) * kept).sum(1)
+        return -(share.clamp_min(TINY).log() * sure).sum(1)
 
     return _objective("overlap", term)
 

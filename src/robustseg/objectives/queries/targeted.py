@@ -1,7 +1,7 @@
 """Towards a goal: one class or one object hidden or moved, everything else kept. Our own.
 
-The goal is a truth with other segments, and the training loss towards it goes down; cells whose content nobody asked
-for (where the hidden or moved segment was) count nowhere.
+The goal is a truth with other segments, and the training loss towards it goes down; where a hidden
+segment was, any other may be.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _lies_in(output: QueryOutput, truth: Field, chosen: Tensor) -> Tensor:
 
 
 def displace(dx: int, dy: int, instance: int | None = None) -> Objective:
-    """The aimed segments appear ``dx`` pixels to the right and ``dy`` down; what they uncover is nobody's concern."""
+    """Aimed segments appear ``dx`` pixels to the right and ``dy`` down; the nearest stuff fills what they uncover."""
 
     def init(view: View, target: SemanticTarget, constants: Constants) -> State:
         assert isinstance(target, SegmentTarget)
@@ -77,8 +77,8 @@ def displace(dx: int, dy: int, instance: int | None = None) -> Objective:
         there = target.masks & (chosen > 0).unsqueeze(-1).unsqueeze(-1)
         moved = _shifted(there, dx, dy)
         others = target.masks & ~there & ~moved.any(1, keepdim=True)
-        goal = replace(target, masks=moved | others)
-        return {"aimed": chosen, "goal": goal.masks, **start(view, target, constants)}
+        masks = _filled(target, moved | others, there.any(1))
+        return {"aimed": chosen, "goal": masks, **start(view, target, constants)}
 
     def value(view: View, target: SemanticTarget, state: State, progress: float) -> tuple[dict[str, Tensor], State]:
         output, truth = _goal(view, target, state)
@@ -96,6 +96,23 @@ def _shifted(masks: Tensor, dx: int, dy: int) -> Tensor:
     if abs(dx) < w and abs(dy) < h:
         out[..., y, x] = masks[..., back_y, back_x]
     return out
+
+
+def _filled(target: SegmentTarget, masks: Tensor, uncovered: Tensor) -> Tensor:
+    """Pixels of ``uncovered (B,H,W)`` that no mask has go to the nearest stuff segment, where there is one."""
+    from scipy.ndimage import distance_transform_edt
+
+    stuff = target.counted & ~target.things.to(target.categories.device)[target.categories.clamp_min(0)]
+    free = uncovered & ~masks.any(1)
+    masks = masks.clone()
+    for b in range(len(masks)):
+        mine = masks[b] & stuff[b, :, None, None]
+        if not mine.any():
+            continue
+        lender = mine.any(0)
+        y, x = distance_transform_edt(~lender.cpu().numpy(), return_distances=False, return_indices=True)
+        masks[b] |= mine[:, torch.from_numpy(y), torch.from_numpy(x)] & free[b]
+    return masks
 
 
 def _goal(view: View, target: SemanticTarget, state: State) -> tuple[QueryOutput, Field]:

@@ -58,7 +58,8 @@ def _field(target: SegmentTarget, masks: Tensor, classes: int) -> Field:
     inside = inside.flatten(2)
     cell = H * W / (h * w)
     known = target.categories >= 0
-    category = F.one_hot(target.categories.clamp_min(0), classes).to(dtype) * known.unsqueeze(-1)
+    category = torch.zeros(B, S, classes, dtype=dtype, device=masks.device)
+    category = category.scatter(2, target.categories.clamp_min(0).unsqueeze(-1), known.to(dtype).unsqueeze(-1))
     return Field(
         inside=inside,
         area=counts.flatten(2).sum(2).to(dtype),
