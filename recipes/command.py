@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -16,7 +17,8 @@ from recipes.recipes import RECIPES, Recipe
 from robustseg.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
-HELD_OUT = 40  # rendered training scenes kept back to draw the curve; street:val is measured once, at the end
+HELD_OUT = {"street": 40, "dsb2018": 10}  # training images kept back to draw the curve
+FOLDERS = {"street": "street-train", "camvid": "camvid", "dsb2018": "dsb2018"}
 
 
 def options(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -25,7 +27,7 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
         prog="recipes/train.py", description="Train one model of the zoo, export and measure it."
     )
     parser.add_argument("name", choices=RECIPES)
-    parser.add_argument("--data", type=Path, help="training data; default runs/street-train or runs/camvid")
+    parser.add_argument("--data", type=Path, help="training data; default runs/street-train, camvid or dsb2018")
     parser.add_argument("--out", type=Path, help="where the export goes; default: the zoo's folder")
     parser.add_argument("--checkpoints", type=Path, default=ROOT / "runs" / "recipes")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="pause after so many minutes")
@@ -36,15 +38,14 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def splits(recipe: Recipe, root: Path) -> dict[str, tuple[Tensor, Tensor]]:
+def splits(recipe: Recipe, root: Path) -> dict[str, tuple[Sequence[Tensor], Sequence[Tensor]]]:
     """`train` and `val` of the recipe's data."""
     if recipe.data == "camvid":
         return {"train": read(f"camvid:{root}:train"), "val": read(f"camvid:{root}:val")}
-    images, labels = read(f"street:{root}", objects=recipe.task != "semantic")
-    return {
-        "train": (images[:-HELD_OUT], labels[:-HELD_OUT]),
-        "val": (images[-HELD_OUT:], labels[-HELD_OUT:]),
-    }
+    split = ":train" if recipe.data == "dsb2018" else ""
+    images, labels = read(f"{recipe.data}:{root}{split}", objects=recipe.task != "semantic")
+    kept = HELD_OUT[recipe.data]
+    return {"train": (images[:-kept], labels[:-kept]), "val": (images[-kept:], labels[-kept:])}
 
 
 def run_training(recipe: Recipe, chosen: argparse.Namespace, root: Path) -> tuple[nn.Module, int]:
@@ -54,7 +55,8 @@ def run_training(recipe: Recipe, chosen: argparse.Namespace, root: Path) -> tupl
     data = splits(recipe, root)
 
     def validate(network: nn.Module) -> dict:
-        scores = measure_task(in_training(network, recipe), *data["val"], recipe, bfloat16=True)
+        fast = recipe.library != "maskrcnn"  # torchvision's region pooling has no bfloat16
+        scores = measure_task(in_training(network, recipe), *data["val"], recipe, bfloat16=fast)
         return {f"val_{name}": value for name, value in summary(scores).items()}
 
     with Progress(
@@ -81,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit code 0, or 2 with one line that says what is missing."""
     chosen = options(arguments)
     recipe = RECIPES[chosen.name]
-    root = chosen.data or ROOT / "runs" / ("camvid" if recipe.data == "camvid" else "street-train")
+    root = chosen.data or ROOT / "runs" / FOLDERS[recipe.data]
     state = chosen.checkpoints / recipe.name / "state.pt"
     if not root.is_dir():
         print(f"no training data in {root}; name its folder with --data (docs/zoo.md says where it comes from)")

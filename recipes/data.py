@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from robustseg.data import load_data
 
 
-def read(ref: str, *, objects: bool = False) -> tuple[Tensor, Tensor]:
-    """Images `(N,3,H,W)` and labels `(N,H,W)` of a data reference, uint8; the ignored label stays 255.
+def read(ref: str, *, objects: bool = False) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    """Images `(N,3,H,W)` and labels `(N,H,W)` of a data reference, uint8 (lists where sizes differ); ignored is 255.
 
     `objects`: int32 codes instead, label + 256 * object number, so that both are cropped and resized as one map.
 
@@ -21,4 +23,6 @@ def read(ref: str, *, objects: bool = False) -> tuple[Tensor, Tensor]:
         s = data[i]
         images.append((s.image * 255).round().to(torch.uint8))
         labels.append((s.labels + 256 * s.instances.long()).int() if objects else s.labels.to(torch.uint8))
+    if len({label.shape for label in labels}) > 1:
+        return images, labels
     return torch.stack(images), torch.stack(labels)

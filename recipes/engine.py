@@ -98,7 +98,9 @@ def train(
     objects. `folder/state.pt` is resumed where it exists.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    network = build(recipe).to(memory_format=torch.channels_last).train()
+    # the backward pass of torchvision's region heads writes past its memory where channels are last
+    layout = torch.contiguous_format if recipe.library == "maskrcnn" else torch.channels_last
+    network = build(recipe).to(memory_format=layout).train()
     ema = copy.deepcopy(network).eval()
     optimiser = torch.optim.AdamW(parameter_groups(network, recipe.weight_decay), lr=recipe.lr, fused=True)
     step, spent = 0, 0.0
@@ -132,9 +134,9 @@ def train(
         pixels, target = make_batch(
             images, labels, draw_indices(recipe, step, len(images)), crop=stage.crop, zoom=stage.zoom,
             stretch=recipe.stretch, jitter=recipe.jitter, ignore=recipe.ignore, generator=generator, places=places,
-            aware=recipe.aware,
+            aware=recipe.aware, stain=recipe.stain,
         )  # fmt: skip
-        pixels = ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
+        pixels = ((pixels - mean) / std).contiguous(memory_format=layout)
         rate = learning_rate(recipe, step)
         for group in optimiser.param_groups:
             group["lr"] = rate

@@ -9,14 +9,22 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from recipes.networks import regions_config
 from recipes.recipes import Recipe
+from robustseg.models.zoo import load_folder
 
 
 def export(network: nn.Module, recipe: Recipe, folder: Path) -> None:
-    """`save_pretrained` in half precision (config.json, model.safetensors) and robustseg.json without scores."""
+    """config.json, model.safetensors in half precision, as the library writes them; robustseg.json without scores."""
     folder.mkdir(parents=True, exist_ok=True)
     half = copy.deepcopy(network).to(memory_format=torch.contiguous_format).half().eval()
-    half.save_pretrained(folder)
+    if recipe.library == "maskrcnn":
+        from safetensors.torch import save_file
+
+        save_file(half.state_dict(), folder / "model.safetensors")
+        (folder / "config.json").write_text(json.dumps(regions_config(recipe), indent=2) + "\n")
+    else:
+        half.save_pretrained(folder)
     for file in folder.iterdir():
         file.chmod(0o644)  # safetensors writes files that only their owner may read
     describe(network, recipe, folder, {})
@@ -33,6 +41,7 @@ def describe(network: nn.Module, recipe: Recipe, folder: Path, clean: dict) -> N
         "std": list(recipe.std),
         "ignore_index": recipe.ignore,
         "multiple": recipe.multiple,
+        **({"resize": "native"} if recipe.library == "maskrcnn" else {}),
         "size": list(recipe.size),
         "parameters": sum(p.numel() for p in network.parameters()),
         "licence": recipe.licence,
@@ -48,6 +57,8 @@ def reload(recipe: Recipe, folder: Path) -> nn.Module:
         import segmentation_models_pytorch as smp
 
         return smp.from_pretrained(str(folder)).float().eval()
+    if recipe.library == "maskrcnn":
+        return load_folder(folder).module
     from transformers import AutoModelForSemanticSegmentation, AutoModelForUniversalSegmentation
 
     family = AutoModelForUniversalSegmentation if recipe.task == "universal" else AutoModelForSemanticSegmentation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ Objective = Callable[[nn.Module, Tensor, Tensor, bool], Tensor]  # network, norm
 
 def objective(recipe: Recipe, labels: Tensor) -> Objective:
     """The training loss; labels `(N,H,W)` of the whole training set decide about weights."""
-    return {"semantic": _semantic, "universal": _universal}[recipe.task](recipe, labels)
+    return {"semantic": _semantic, "universal": _universal, "instance": _regions}[recipe.task](recipe, labels)
 
 
 def _semantic(recipe: Recipe, labels: Tensor) -> Objective:
@@ -46,5 +47,22 @@ def _universal(recipe: Recipe, labels: Tensor) -> Objective:
         pixels_know = loss(classes, target[:, ::2, ::2] & 255, per_class, recipe.dice, recipe.ignore)
         pixels_know = pixels_know + recipe.centres * universal.centre_loss(offsets, target, recipe)
         return universal.loss(layers, target, per_query, recipe) + recipe.dense * pixels_know
+
+    return value
+
+
+def _regions(recipe: Recipe, labels: Tensor) -> Objective:
+    from torchvision.models.detection.image_list import ImageList
+
+    def value(network: nn.Module, pixels: Tensor, target: Tensor, bfloat16: bool) -> Tensor:
+        net: Any = network
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            features = net.backbone(pixels)
+        features = {name: f.float() for name, f in features.items()}
+        sizes = [tuple(pixels.shape[-2:])] * len(pixels)
+        truth = [universal.objects(code, recipe) for code in target]
+        proposals, first = net.rpn(ImageList(pixels, sizes), features, truth)
+        _, second = net.roi_heads(features, proposals, sizes, truth)
+        return torch.stack([*first.values(), *second.values()]).sum()
 
     return value

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from recipes.networks import pick
 from recipes.recipes import Recipe
-from robustseg.models import load_model, wrap
-from robustseg.tasks import decode, instance, panoptic
+from robustseg.models import load_model, maskrcnn, wrap
+from robustseg.models.zoo import load_folder
+from robustseg.tasks.predict import predict as predict_tasks
+from robustseg.tasks.rows import rows as rows_of
 from robustseg.tasks.scoring import score
+from robustseg.tasks.segment_scoring import score_instance, score_panoptic
 from robustseg.tasks.semantic import predict, statistics
-from robustseg.tasks.truth import segments
-from robustseg.types import Model, Sample, Segments
+from robustseg.tasks.truth import target
+from robustseg.types import Model, Sample
+
+TASKS = {"universal": ("semantic", "panoptic", "instance"), "instance": ("semantic", "instance")}
 
 
 def in_training(network: nn.Module, recipe: Recipe) -> Model:
     """A network as the zoo will present it: normalisation and padding of the recipe. Puts it in eval mode."""
+    if recipe.library == "maskrcnn":
+        return maskrcnn.adapter(network, recipe.classes, recipe.name, "maskrcnn", size="native")
     return wrap(
         network,
         classes=recipe.classes,
@@ -32,7 +41,7 @@ def in_training(network: nn.Module, recipe: Recipe) -> Model:
 
 def exported(recipe: Recipe, folder: Path) -> Model:
     """The model that users get from an exported folder."""
-    return load_model(f"{recipe.library}:{folder}")
+    return load_folder(folder) if recipe.library == "maskrcnn" else load_model(f"{recipe.library}:{folder}")
 
 
 def summary(scores: dict) -> dict[str, float]:
@@ -41,65 +50,65 @@ def summary(scores: dict) -> dict[str, float]:
     return {name: round(scores[name], 4) for name in names if scores.get(name) is not None}
 
 
-def measure_task(model: Model, images: Tensor, labels: Tensor, recipe: Recipe, *, bfloat16: bool = False) -> dict:
-    """Every score that the recipe's task has."""
+def measure_task(model: Model, images: Sequence[Tensor], labels: Sequence[Tensor], recipe: Recipe, **how: Any) -> dict:
+    """Every score that the recipe's task has; labels are codes (see `recipes.data`) where it has objects."""
     if recipe.task == "semantic":
-        return measure(model, images, labels, ignore=recipe.ignore, bfloat16=bfloat16)
-    return measure_segments(model, images, labels, recipe, bfloat16=bfloat16)
+        return measure(model, images, labels, ignore=recipe.ignore, **how)
+    return measure_segments(model, images, labels, recipe, **how)
 
 
-@torch.inference_mode()
-def measure_segments(
-    model: Model, images: Tensor, codes: Tensor, recipe: Recipe, *, bfloat16: bool = False, batch: int = 4
-) -> dict:
-    """PQ, SQ, RQ (all, things, stuff), AP, AP50 and, for a universal model, aAcc and mIoU over the data set.
-
-    uint8 images `(N,3,H,W)`; codes `(N,H,W)`: label + 256 * object number.
-    """
-    classes, things = len(recipe.classes), recipe.is_thing
-    dense, maps, found = [], [], []
-    for i in range(0, len(images), batch):
-        code = codes[i : i + batch]
-        size = tuple(code.shape[-2:])
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-            output = model(images[i : i + batch].float() / 255)
-        dense += statistics(predict(output, size), (code & 255).long(), classes=classes, ignore=recipe.ignore)
-        for one, m, d in zip(code, decode.panoptic(output, size, things), decode.instances(output, size, things)):
-            truth = segments(Sample("", one[None], (one & 255).long(), one >> 8), things, recipe.ignore)
-            maps.append(panoptic.statistics(m, painted(truth), classes))
-            thing = torch.tensor(things)[truth.categories]
-            found.append(matches(d, truth.masks[thing], truth.categories[thing], truth.crowd[thing]))
-    scores = score(dense, recipe.classes) | panoptic.quality(maps, things)
-    scores["PQ_per_class"] = dict(zip(recipe.classes, scores.pop("per_class")))
-    ap = instance.average_precision(found, recipe.classes)
-    return scores | {"AP": ap["AP"], "AP50": ap["AP50"]}
-
-
-def painted(truth: Segments) -> panoptic.PanopticMap:
-    """Segments that do not overlap, as a map of ids."""
-    ids = (truth.masks * torch.arange(1, len(truth) + 1)[:, None, None]).sum(0)
-    return panoptic.PanopticMap(ids.numpy(), truth.categories.numpy(), truth.crowd.numpy())
-
-
-def matches(detections: decode.Instances, masks: Tensor, categories: Tensor, crowd: Tensor) -> dict:
-    """Statistics of average precision of one image."""
-    mine, true = detections.masks.numpy(), masks.numpy()
-    areas = [m.reshape(len(m), -1).sum(1) for m in (mine, true)]
-    iou = instance.mask_iou(mine, true, crowd.numpy())
-    scores, labels = detections.scores.numpy(), detections.labels.numpy()
-    return instance.statistics(iou, scores, labels, areas[0], categories.numpy(), areas[1], crowd.numpy())
+def batches(images: Sequence[Tensor], labels: Sequence[Tensor], most: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Neighbours of one size together: float images `(b,3,H,W)` in [0,1] and int64 labels `(b,H,W)`."""
+    start = 0
+    while start < len(images):
+        end = start + 1
+        while end < min(start + most, len(images)) and images[end].shape == images[start].shape:
+            end += 1
+        pixels = torch.stack(list(images[start:end])).float() / 255
+        yield pixels, torch.stack(list(labels[start:end])).long()
+        start = end
 
 
 @torch.inference_mode()
 def measure(
-    model: Model, images: Tensor, labels: Tensor, *, ignore: int = 255, bfloat16: bool = False, batch: int = 4
+    model: Model,
+    images: Sequence[Tensor],
+    labels: Sequence[Tensor],
+    *,
+    ignore: int = 255,
+    bfloat16: bool = False,
+    batch: int = 4,
 ) -> dict:
     """aAcc, mIoU over the data set and IoU per class (None: absent); uint8 images `(N,3,H,W)`, labels `(N,H,W)`."""
     classes, rows = model.spec.classes, []
-    for i in range(0, len(images), batch):
-        truth = labels[i : i + batch].long()
+    for pixels, truth in batches(images, labels, batch):
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-            output = model(images[i : i + batch].float() / 255)
+            output = model(pixels)
         prediction = predict(output, tuple(truth.shape[-2:]))
         rows += statistics(prediction, truth, classes=len(classes), ignore=ignore)
     return score(rows, classes)
+
+
+@torch.inference_mode()
+def measure_segments(
+    model: Model,
+    images: Sequence[Tensor],
+    codes: Sequence[Tensor],
+    recipe: Recipe,
+    *,
+    bfloat16: bool = False,
+    batch: int = 4,
+) -> dict:
+    """What `measure` gives, AP, and of a universal model PQ, SQ, RQ (all, things, stuff); codes as in `read`."""
+    names, things, tasks = recipe.classes, recipe.is_thing, TASKS[recipe.task]
+    dense, segments = [], []
+    for pixels, code in batches(images, codes, batch):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            output = model(pixels)
+        samples = [Sample("", x, c & 255, c >> 8) for x, c in zip(pixels, code)]
+        found = predict_tasks(output, tuple(code.shape[-2:]), things, tasks)
+        truth = target(samples, things, recipe.ignore)
+        dense += statistics(found.labels, truth.labels, classes=len(names), ignore=recipe.ignore)
+        segments += rows_of(found, truth, tasks=tasks[1:])
+    scores = score(dense, names) | score_instance(segments, names)
+    return scores | (score_panoptic(segments, things, names) if "panoptic" in tasks else {})

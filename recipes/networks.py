@@ -24,6 +24,10 @@ def build(recipe: Recipe) -> nn.Module:
         return smp.create_model(**arguments, encoder_weights=None, in_channels=3, classes=len(recipe.classes))
     if recipe.task == "universal":
         return _mask2former(recipe, arguments)
+    if recipe.library == "maskrcnn":
+        from robustseg.models.maskrcnn_net import build as build_regions
+
+        return build_regions(regions_config(recipe))
     from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
     names = dict(enumerate(recipe.classes))
@@ -31,6 +35,12 @@ def build(recipe: Recipe) -> nn.Module:
         **arguments, id2label=names, label2id={name: i for i, name in names.items()}, num_labels=len(names)
     )
     return SegformerForSemanticSegmentation(config)
+
+
+def regions_config(recipe: Recipe) -> dict:
+    """What `robustseg.models.maskrcnn_net.build` needs, JSON-able."""
+    arguments = {k: list(v) if isinstance(v, tuple) else v for k, v in recipe.network}
+    return {"classes": len(recipe.classes), "mean": list(recipe.mean), "std": list(recipe.std), **arguments}
 
 
 def _mask2former(recipe: Recipe, arguments: dict) -> nn.Module:

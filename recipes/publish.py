@@ -27,7 +27,7 @@ def publish(
     curve = folder / "curve.jsonl" if out else ROOT / "recipes" / "curves" / f"{recipe.name}.jsonl"
     network = bare(network)
     export(network, recipe, folder)
-    ref = f"camvid:{root}:test" if recipe.data == "camvid" else "street:val"
+    ref = "street:val" if recipe.data == "street" else f"{recipe.data}:{root}:test"
     images, labels = read(ref, objects=recipe.task != "semantic")
     describe(network, recipe, folder, {})
     scores = measure_task(exported(recipe, folder), images, labels, recipe)
@@ -39,7 +39,7 @@ def publish(
     rows = read_curve(log)
     plot_curve(rows, recipe.name, curve.with_suffix(".png"))
     facts = {
-        "data": "camvid:PATH:test" if recipe.data == "camvid" else ref,
+        "data": ref if recipe.data == "street" else f"{recipe.data}:PATH:test",
         "images": len(images),
         "steps": step,
         "cpu_minutes": rows[-1]["cpu_s"] / 60,

@@ -52,6 +52,7 @@ class Recipe:
     aware: float = 0.0  # share of crops placed on a class drawn uniformly, so that rare ones are seen
     jitter: float = 0.3
     stretch: float = 0.15
+    stain: float | None = None  # images of cells: share that is printed dark on bright
     seed: int = 0
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
@@ -153,7 +154,7 @@ STREET_SEGFORMER = Recipe(
     stages=(
         Stage(2600, (128, 256), 4, (0.5, 1.25)),
         Stage(7700, (192, 384), 4, (0.6, 1.4)),
-        Stage(6000, (192, 384), 4, (0.9, 1.5)),
+        Stage(2700, (192, 384), 4, (0.9, 1.5)),
     ),
     folder="src/robustseg/zoo/street-segformer",
     lr=1e-3,
@@ -206,9 +207,54 @@ STREET_MASK2FORMER_CNN = Recipe(
     folder="src/robustseg/zoo/street-mask2former-cnn",
     **_STREET_SEGMENTS, **_STREET,
 )  # fmt: skip
+_NUCLEI = {
+    "data": "dsb2018", "classes": ("background", "nucleus"), "things": ("nucleus",), "size": (256, 256),
+    "licence": "Apache-2.0 (trained on images in the public domain, CC0)", "stain": 0.35, "jitter": 0.2,
+    "validate_every": 500,
+}  # fmt: skip
+NUCLEI_MASKRCNN = Recipe(
+    name="nuclei-maskrcnn",
+    library="maskrcnn",
+    task="instance",
+    network=(
+        ("widths", (24, 48, 96, 128)),
+        ("depths", (1, 2, 2, 1)),
+        ("channels", 48),
+        ("anchors", (8, 16, 32, 64)),
+        ("ratios", (0.6, 1.0, 1.7)),
+        ("hidden", 256),
+        ("rpn_pre_nms_top_n_train", 400),
+        ("rpn_pre_nms_top_n_test", 400),
+        ("rpn_post_nms_top_n_train", 300),
+        ("rpn_post_nms_top_n_test", 300),
+        ("rpn_batch_size_per_image", 128),
+        ("box_batch_size_per_image", 64),
+        ("box_detections_per_img", 200),
+    ),
+    stages=(Stage(1300, (128, 128), 6, (0.6, 2.4)), Stage(800, (192, 192), 4, (0.5, 2.0))),
+    folder="src/robustseg/zoo/nuclei-maskrcnn",
+    multiple=32,
+    **_NUCLEI,
+)
+NUCLEI_MASK2FORMER = Recipe(
+    name="nuclei-mask2former",
+    library="hf",
+    task="universal",
+    # patches of 2 pixels: masks of half the image's size, for objects of some ten pixels
+    network=_mask2former(
+        96, 6, 101, model_type="swin", image_size=256, patch_size=2, embed_dim=36, depths=(2, 2, 2, 1),
+        num_heads=(2, 4, 8, 16), window_size=4, drop_path_rate=0.0,
+    ),
+    stages=(Stage(900, (128, 128), 6, (0.5, 2.0)), Stage(350, (256, 256), 3, (0.6, 1.5))),
+    folder="src/robustseg/zoo/nuclei-mask2former",
+    multiple=32,
+    lr=1e-3,
+    **_NUCLEI,
+)  # fmt: skip
 RECIPES = {
     r.name: r
     for r in (
-        STREET_UNET, STREET_SEGFORMER, STREET_MASK2FORMER, STREET_MASK2FORMER_CNN, CAMVID_DEEPLAB, CAMVID_SEGFORMER
+        STREET_UNET, STREET_SEGFORMER, STREET_MASK2FORMER, STREET_MASK2FORMER_CNN, CAMVID_DEEPLAB, CAMVID_SEGFORMER,
+        NUCLEI_MASKRCNN, NUCLEI_MASK2FORMER,
     )
 }  # fmt: skip

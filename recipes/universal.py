@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recipes.recipes import Recipe
-from robustseg.tasks.truth import segments
+from robustseg.tasks.truth import boxes, segments
 from robustseg.types import Sample, Segments
 
 MATCH = {"class": 2.0, "mask": 5.0, "dice": 5.0}  # the original's weights, in the matching and in the loss
@@ -31,6 +31,14 @@ def truth(code: Tensor, recipe: Recipe) -> Segments:
     thing = torch.tensor(recipe.is_thing)[found.categories]
     keep = ~found.crowd & (~thing | (found.masks.flatten(1).sum(1) >= recipe.smallest))
     return Segments(found.masks[keep], found.categories[keep], found.crowd[keep])
+
+
+def objects(code: Tensor, recipe: Recipe) -> dict[str, Tensor]:
+    """The same of things only, as torchvision's detectors want it."""
+    found = truth(code, recipe)
+    thing = torch.tensor(recipe.is_thing)[found.categories]
+    masks = found.masks[thing]
+    return {"boxes": boxes(masks), "labels": found.categories[thing], "masks": masks.to(torch.uint8)}
 
 
 def assign(classes: Tensor, masks: Tensor, soft: Tensor, valid: Tensor, categories: Tensor, recipe: Recipe) -> Tensor:

@@ -211,7 +211,7 @@ def adapter(
         "roi": [heads.score_thresh, heads.nms_thresh, heads.detections_per_img],
         "anchors": [module.rpn.anchor_generator.sizes, module.rpn.anchor_generator.aspect_ratios],
     }
-    spec = ModelSpec(text, "instance", classes, fingerprint(module, facts), family)
+    spec = ModelSpec(text, "instance", classes, fingerprint(module, facts), family, classes[1:])
     return Regions(spec, module, prepare)
 
 
@@ -231,7 +231,8 @@ def load_folder(folder: Path, options: Options, text: str, facts: Mapping[str, A
     module = build(config)
     fill(module, load_weights(folder / "model.safetensors"), folder)
     classes = options.classes() or tuple(facts.get("classes", ()))
-    return adapter(module, classes, text, "maskrcnn", normalisation=options.normalisation(), size=options.size())
+    size = options.size() or facts.get("resize")
+    return adapter(module, classes, text, "maskrcnn", normalisation=options.normalisation(), size=size)
 
 
 def _prepare(

@@ -13,8 +13,8 @@ __all__ = ["build"]
 def build(config: Mapping[str, Any]) -> Any:
     """torchvision's ``MaskRCNN``, randomly initialised, for a JSON-able configuration.
 
-    Keys: ``classes`` (with the background), ``widths`` and ``depths`` of the stages (strides 2, 4, 8 …), ``channels`` of
-    the pyramid, ``anchors`` (one side in pixels per stage), ``ratios`` (height over width), ``hidden`` units of the
+    Keys: ``classes`` (with the background), ``widths`` and ``depths`` of the stages (strides 2, 4, 8 …), ``channels``
+    of the pyramid, ``anchors`` (one side in pixels per stage), ``ratios`` (height over width), ``hidden`` units of the
     second stage, ``mean`` and ``std``; the rest goes to ``MaskRCNN`` itself (``rpn_nms_thresh`` …).
     """
     from torchvision.models.detection.anchor_utils import AnchorGenerator

@@ -10,7 +10,7 @@ from typing import Any
 from robustseg.errors import UserError
 from robustseg.models.refs import Options, Ref, near
 
-__all__ = ["card", "facts_of", "folders", "list", "load"]
+__all__ = ["card", "facts_of", "folders", "list", "load", "load_folder"]
 
 WHEEL = Path(__file__).resolve().parents[1] / "zoo"
 CHECKOUT = Path(__file__).resolve().parents[3] / "weights-nc"  # non-commercial weights stay outside the wheel
@@ -47,19 +47,27 @@ def card(name: str) -> str:
 def load(ref: Ref) -> Any:
     """``zoo:NAME``."""
     ref.options.known()
-    folder = _folder(ref.path)
-    facts = facts_of(folder)
-    options = Options(ref.text, {})
+    return load_folder(_folder(ref.path), ref.text)
+
+
+def load_folder(folder: Path, text: str = "") -> Any:
+    """The model of a folder laid out like those of the zoo; ``text``: how its reference is written."""
+    facts, text = facts_of(folder), text or str(folder)
+    options = Options(text, {})
     adapter = facts.get("adapter")
     if adapter == "hf":
         from robustseg.models import huggingface
 
-        return huggingface.load_folder(str(folder), options, ref.text, facts)
+        return huggingface.load_folder(str(folder), options, text, facts)
     if adapter == "smp":
         from robustseg.models import smp
 
-        return smp.load_folder(folder, options, ref.text, facts)
-    raise UserError(f"{folder / 'robustseg.json'}: adapter {adapter!r} is unknown; wanted hf or smp")
+        return smp.load_folder(folder, options, text, facts)
+    if adapter == "maskrcnn":
+        from robustseg.models import maskrcnn
+
+        return maskrcnn.load_folder(folder, options, text, facts)
+    raise UserError(f"{folder / 'robustseg.json'}: adapter {adapter!r} is unknown; wanted hf, smp or maskrcnn")
 
 
 def facts_of(folder: Path) -> dict[str, Any]:
