@@ -20,7 +20,7 @@ from robustseg.tasks.overlap import mask_boxes
 from robustseg.tasks.panoptic import PanopticMap
 from robustseg.types import QueryOutput
 
-__all__ = ["Instances", "best_pairs", "confident", "instances", "panoptic", "ranked", "segments"]
+__all__ = ["Instances", "best_pairs", "confident", "instances", "panoptic", "ranked", "segments", "winners"]
 
 SCORE, MASK, OVERLAP, MOST = 0.8, 0.5, 0.8, 100
 
@@ -93,7 +93,7 @@ def segments(
     categories: list[int] = []
     if not len(scores):
         return PanopticMap(np.zeros(tuple(inside.shape[1:]), np.int64), np.zeros(0, np.int64))
-    winner = (scores.view(-1, 1, 1) * inside).max(0).indices  # ties to the first, as argmax; faster on a CPU
+    winner = winners(scores.view(-1, 1, 1) * inside)
     solid = inside >= mask_threshold
     claimed = solid.gather(0, winner.unsqueeze(0)).squeeze(0)
     own = counts(solid)
@@ -116,9 +116,27 @@ def segments(
     return PanopticMap(ids.cpu().numpy(), np.array(categories, dtype=np.int64))
 
 
+def winners(values: Tensor) -> Tensor:
+    """Index ``(H,W)`` int64 of the largest of ``values (K,H,W)``, the first of equals.
+
+    On a CPU plane by plane: ten times faster than PyTorch's reduction over the first axis.
+
+    >>> winners(torch.tensor([[[1.0, 0.0, 2.0]], [[1.0, 3.0, 1.0]]])).tolist()
+    [[0, 1, 0]]
+    """
+    if values.device.type != "cpu":
+        return values.max(0).indices
+    planes = values.detach().numpy()
+    best, found = planes[0].copy(), np.zeros(planes.shape[1:], np.min_scalar_type(len(planes)))
+    for k in range(1, len(planes)):
+        np.maximum(found, (planes[k] > best) * found.dtype.type(k), out=found)
+        np.maximum(best, planes[k], out=best)
+    return torch.from_numpy(found.astype(np.int64))
+
+
 def counts(masks: Tensor) -> Tensor:
     """True pixels of each of ``masks (N,H,W)``, on the CPU; PyTorch's own sum of booleans is ten times slower there."""
-    if masks.is_cuda:
+    if masks.device.type != "cpu":
         return masks.flatten(1).sum(1).cpu()
     return torch.tensor([np.count_nonzero(m) for m in masks.numpy()], dtype=torch.int64)
 

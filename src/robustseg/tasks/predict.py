@@ -79,7 +79,7 @@ def _of_queries(output: QueryOutput, size: tuple[int, int], things: Sequence[boo
         inside = logits.sigmoid()
         if "semantic" in asked:
             weights = class_logits.softmax(-1)[:, :-1]
-            labels.append(torch.einsum("qk,qhw->khw", weights, inside).max(0).indices)
+            labels.append(decode.winners(torch.einsum("qk,qhw->khw", weights, inside)))
         if "panoptic" in asked:
             maps.append(decode.segments(scores[kept], names[kept], inside[at[kept]], things))
         if pairs is not None:
