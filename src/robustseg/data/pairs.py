@@ -12,7 +12,7 @@ import torch
 from robustseg.data import hashing, resize
 from robustseg.data.images import read_image
 from robustseg.data.labels import LabelCode, read_ids, read_labels, same_size
-from robustseg.data.objects import components
+from robustseg.data.objects import components, visible
 from robustseg.data.segments import remap_segments, resized_segments
 from robustseg.errors import UserError
 from robustseg.types import Sample, Segments
@@ -74,7 +74,8 @@ class PairDataSet:
     """Images with their truth, read when asked for; see :class:`robustseg.types.DataSet`.
 
     ``code``: what label values mean. ``things``: names of the countable classes. Instance values under ``stuff_below``
-    and those in ``object_void`` are no objects. ``parts``: region name -> value in the part files. ``size``: the (H,W)
+    and those in ``object_void`` are no objects, nor are those of fewer than ``smallest`` pixels. ``parts``: region name
+    -> value in the part files. ``size``: the (H,W)
     that everything is resized to. ``table``: class index -> new index or ignore, after a class map. ``limit``: how many
     images are shown. ``truth`` reads labels, instances and segments in place of ``code`` and its files.
     Objects: instance files where the set has them, else connected components of each thing class. Components only
@@ -90,6 +91,7 @@ class PairDataSet:
     ignore: int = 255
     task: str = "semantic"
     stuff_below: int = 1
+    smallest: int = 1
     object_void: tuple[int, ...] = ()
     parts: Mapping[str, int] = field(default_factory=dict)
     size: tuple[int, int] | None = None
@@ -131,7 +133,7 @@ class PairDataSet:
             values[values < self.stuff_below] = 0
             for value in self.object_void:
                 values[values == value] = 0
-            instances = torch.from_numpy(values)
+            instances = torch.from_numpy(visible(values, self.smallest))
         return Truth(labels, instances)
 
     def _renamed(self, truth: Truth) -> Truth:
@@ -166,6 +168,7 @@ class PairDataSet:
         parts = sorted(self.parts.items())
         how = f"{self.task}|{self.classes}|{self.things}|{self.ignore}|{self.stuff_below}|{self.object_void}|{parts}"
         how += f"|{self.size}|{self.table}|{self.code.text if self.code else None}"
+        how += f"|{self.smallest}" if self.smallest > 1 else ""
         void = self.code.void_mask if self.code else None
         shared: list[tuple[str, tuple[Path, ...]]] = [("void", (void,) if void else ())]
         if self.truth is not None:

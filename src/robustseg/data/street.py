@@ -1,7 +1,8 @@
 """Rendered street scenes: the bundled packs ``street:val`` and ``street:fit``, or any folder that was rendered.
 
 Layout: ``DIR/meta.json``, ``images/000000.jpg``, ``labels/000000.png`` (Cityscapes trainIds, 255 void),
-``instances/000000.png`` (16 bits, 0 = no object), ``parts/000000.png`` (1 clothing, 2 skin and hair).
+``instances/000000.png`` (16 bits, 0 = no object), ``parts/000000.png`` (1 clothing, 2 skin and hair). An object that
+shows fewer than 16 pixels is none: of the renderer's objects one in six is such a speck, which nobody could outline.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from robustseg.data import layout
 from robustseg.data.cityscapes import CLASSES, THINGS
 from robustseg.data.labels import plain_code
+from robustseg.data.objects import SMALLEST
 from robustseg.data.pairs import ALL_TASKS, Pair, PairDataSet
 from robustseg.data.refs import BUNDLED, Ref
 from robustseg.errors import UserError
@@ -43,7 +45,9 @@ def read(ref: Ref) -> PairDataSet:
         for key in sorted(images)
     )
     tasks = ALL_TASKS if "instances" in kinds else ("semantic",)
-    return PairDataSet(ref.text, CLASSES, pairs, plain_code(len(CLASSES)), things=THINGS, parts=PARTS, tasks=tasks)
+    return PairDataSet(
+        ref.text, CLASSES, pairs, plain_code(len(CLASSES)), things=THINGS, parts=PARTS, tasks=tasks, smallest=SMALLEST
+    )
 
 
 def _root(ref: Ref) -> Path:

@@ -59,8 +59,9 @@ class Mapped:
             return Mapped(data, classes, table, ignore, countable=(True,), blind=True)
         table = match(data.classes, classes, class_map=class_map, data_ignore=data.ignore, ignore=ignore)
         names = getattr(data, "things", ())
-        things = remap_things([name in names for name in data.classes], table[: len(data.classes)], len(classes))
-        own = [name in spec.things for name in classes]
+        own = [name in spec.things for name in classes]  # of classes that the data lack, the model knows best
+        flags = [name in names for name in data.classes]
+        things = remap_things(flags, table[: len(data.classes)], len(classes), own)
         return Mapped(data, classes, table, ignore, countable=things if names else tuple(own))
 
     @property
