@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -110,8 +111,9 @@ def _filled(target: SegmentTarget, masks: Tensor, uncovered: Tensor) -> Tensor:
         if not mine.any():
             continue
         lender = mine.any(0)
-        y, x = distance_transform_edt(~lender.cpu().numpy(), return_distances=False, return_indices=True)
-        masks[b] |= mine[:, torch.from_numpy(y), torch.from_numpy(x)] & free[b]
+        nearest = np.asarray(distance_transform_edt(~lender.cpu().numpy(), return_distances=False, return_indices=True))
+        y, x = torch.from_numpy(nearest).to(mine.device)
+        masks[b] |= mine[:, y, x] & free[b]
     return masks
 
 
