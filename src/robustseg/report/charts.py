@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from robustseg.report.load import Entry, Run, interval, number, numbers
+from robustseg.report.metrics import leading, plain_label
 from robustseg.report.specs import labels
 from robustseg.report.svg import Point, Series, line_chart, strip_chart
 from robustseg.report.text import percent, span, thousands
@@ -61,7 +62,7 @@ def point(x: float, raw: Mapping, metric: str, label: str) -> Point | None:
     if y is None:
         return None
     pair = interval(raw, metric)
-    note = f"{label}: {metric} {percent(y)} %" + (f" (95 % {span(pair)})" if pair else "")
+    note = f"{label}: {plain_label(metric)} {percent(y)} %" + (f" (95 % {span(pair)})" if pair else "")
     return Point(x, y, pair[0] if pair else None, pair[1] if pair else None, note)
 
 
@@ -103,12 +104,17 @@ def curve_figures(run: Run, metric: str) -> list[Figure]:
             continue
         ticks, axis = eps_ticks({k: v for k, v in texts.items() if k and v})
         label = NORMS.get(norm, norm)
-        title = f"{metric} as the {label} ball grows" + (f" in {region}" if region else "")
+        title = f"{plain_label(metric)} as the {label} ball grows" + (f" in {region}" if region else "")
         note = "Bands and hover: 95 % bootstrap over images."
         if len(ticks) < 3:
             note += " Only one ε was measured: the lines join two points and say nothing about what lies between."
         chart = line_chart(
-            drawn, ticks=ticks, title=title, x_title=axis, y_title=f"{metric} in %", description=describe(drawn)
+            drawn,
+            ticks=ticks,
+            title=title,
+            x_title=axis,
+            y_title=f"{plain_label(metric)} in %",
+            description=describe(drawn),
         )
         figures.append(Figure(title, chart, drawn, note))
     return figures
@@ -145,24 +151,27 @@ def strip_series(run: Run, table: str, order: Sequence[str], what: str) -> list[
     return made
 
 
-def class_figure(run: Run) -> Figure | None:
-    """IoU of each class, clean and under every attack at its largest ε; the classes that lose most come first."""
-    clean = {k: v for k, v in numbers(run.summary["clean"].get("IoU")).items() if v is not None}
+def class_figure(run: Run, table: str = "IoU", what: str = "IoU") -> Figure | None:
+    """A score of each class, clean and under every attack at its largest ε; the classes that lose most come first.
+
+    ``table``: its name in the summary (``IoU``, ``PQ_per_class``, ``AP_per_class``).
+    """
+    clean = {k: v for k, v in numbers(run.summary["clean"].get(table)).items() if v is not None}
     if not clean:
         return None
-    hit = [e.table("IoU") for e in strongest_eps(run.entries).values() if not e.spec.noise]
+    hit = [e.table(table) for e in strongest_eps(run.entries).values() if not e.spec.noise]
 
     def loss(name: str) -> float:
         return clean[name] - min((v for t in hit if (v := t.get(name)) is not None), default=clean[name])
 
     order = sorted(clean, key=loss, reverse=True)
-    series = [clean_series(clean, order, "IoU"), *strip_series(run, "IoU", order, "IoU")]
+    series = [clean_series(clean, order, what), *strip_series(run, table, order, what)]
     chart = strip_chart(
-        [(name, "") for name in order], series, title="IoU by class", x_title="IoU in %",
+        [(name, "") for name in order], series, title=f"{what} by class", x_title=f"{what} in %",
         description=f"Largest loss: {order[0]}, {percent(loss(order[0]))} points.",
     )  # fmt: skip
     return Figure(
-        "IoU by class", chart, series, "At the largest ε of each attack; the class that loses most stands first."
+        f"{what} by class", chart, series, "At the largest ε of each attack; the class that loses most stands first."
     )
 
 
@@ -199,14 +208,16 @@ def gradient_figure(run: Run) -> Figure | None:
         last = max(last, end.x)
     if not series:
         return None
+    wrong = leading(run.summary) == "mIoU"
     pace = max(1, round(last / 5))
     spots = [*range(pace, round(last - 0.4 * pace), pace), round(last)]
     chart = line_chart(
         series, ticks=[(0.0, "0"), *((float(s), thousands(s)) for s in spots)], title="What a gradient buys",
-        x_title="gradients spent per image", y_title="wrong pixels in %", description=describe(series), step=True,
+        x_title="gradients spent per image", y_title="wrong pixels in %" if wrong else "harm in %", description=describe(series), step=True,
     )  # fmt: skip
+    what = "share of counted pixels that are wrong" if wrong else "share of what it destroys, as the attack counts it"
     note = (
-        "Best score so far (share of counted pixels that are wrong), mean over images; "
+        f"Best score so far ({what}), mean over images; "
         "band: the middle half of the images. A curve that still climbs at its end was stopped too early."
     )
     if aimed:

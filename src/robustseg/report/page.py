@@ -24,6 +24,7 @@ from robustseg.report.charts import (
 )
 from robustseg.report.commands import commands
 from robustseg.report.load import Entry, Run, interval, load, number, numbers
+from robustseg.report.metrics import MORE, bounded, columns, curves, label, leading, plain_label, tiles
 from robustseg.report.pictures import gallery
 from robustseg.report.svg import swatch
 from robustseg.report.words import DEFINITIONS, TERMS, cautions, headline
@@ -31,6 +32,7 @@ from robustseg.report.words import DEFINITIONS, TERMS, cautions, headline
 __all__ = ["environment", "html", "report", "write"]
 
 PROBLEMS_SHOWN = 40
+BY_CLASS = (("PQ_per_class", "PQ"), ("AP_per_class", "AP"), ("IoU", "IoU"))
 
 
 def report(folder: str | Path) -> Path:
@@ -46,7 +48,7 @@ def html(run: Run) -> str:
     """The page as text."""
     entries, info = run.entries, {**run.info, **run.config}
     kept = gallery(run)
-    figures: list[Figure | None] = [*curve_figures(run, "mIoU"), *curve_figures(run, "aAcc")]
+    figures: list[Figure | None] = [f for name in curves(run.summary) for f in curve_figures(run, name)]
     return environment().get_template("report.html.j2").render(
         run=run,
         s=run.summary,
@@ -55,13 +57,21 @@ def html(run: Run) -> str:
         cautions=cautions(run),
         groups=list(groups(run)),
         figures=[f for f in figures if f],
-        classes=class_figure(run),
-        heat=heat(run),
+        classes=[f for f in (class_figure(run, *what) for what in BY_CLASS) if f],
+        heats=[(what, heat(run, table, what)) for table, what in BY_CLASS],
         sizes=size_figure(run),
         gradients=gradient_figure(run),
         costs=costs(entries),
         extras=extras(entries),
-        more=more(entries),
+        more=more(entries, columns(run.summary)),
+        tasks=", ".join(map(str, run.summary.get("tasks") or [run.summary.get("task", "semantic")])),
+        columns=columns(run.summary),
+        bounded=bounded,
+        label=label,
+        plain_label=plain_label,
+        tiles=tiles(run.summary),
+        semantic=leading(run.summary) == "mIoU",
+        troubled=any(e.count(n) for e in entries for n in ("violations", "failed", "not_applicable")),
         gallery=kept,
         tabs=max((len(c.attacks) for c in kept.cards), default=0),
         problems=problems(run),
@@ -130,13 +140,14 @@ def groups(run: Run) -> Iterator[Group]:
     by_eps = run.summary.get("worst_case_by_eps") or {}
     norms = list(dict.fromkeys(e.spec.norm for e in run.entries))
     balls = {e.spec.ball: e.spec for e in run.entries}
+    score = leading(run.summary)
 
     def place(ball: str) -> tuple[bool, str, int, float]:
         spec = balls[ball]
         return (spec.eps is None, spec.region or "", norms.index(spec.norm), -(spec.eps or 0.0))
 
     def order(e: Entry) -> tuple[bool, float]:
-        value = e.get("mIoU")
+        value = e.get(score)
         return (e.spec.noise, 2.0 if value is None else value)
 
     for ball in sorted(balls, key=place):
@@ -144,14 +155,16 @@ def groups(run: Run) -> Iterator[Group]:
         yield Group(ball, sorted(mine, key=order), by_eps.get(ball))
 
 
-def heat(run: Run) -> tuple[list[tuple[str, str]], list[tuple[str, float, list[float | None]]]]:
-    """Columns (label, spec) and rows (class, clean IoU, IoU under each attack at its largest ε)."""
-    clean = {k: v for k, v in numbers(run.summary["clean"].get("IoU")).items() if v is not None}
+def heat(
+    run: Run, table: str = "IoU", what: str = "IoU"
+) -> tuple[list[tuple[str, str]], list[tuple[str, float, list[float | None]]]]:
+    """Columns (label, spec) and rows (class, clean score, score under each attack at its largest ε)."""
+    clean = {k: v for k, v in numbers(run.summary["clean"].get(table)).items() if v is not None}
     style, best = styles(run.entries), strongest_eps(run.entries)
-    shown = {f: e for f, e in best.items() if e.table("IoU")}
-    tables = [e.table("IoU") for e in shown.values()]
+    shown = {f: e for f, e in best.items() if e.table(table)}
+    tables = [e.table(table) for e in shown.values()]
     columns = [(style[f].label, e.spec.text) for f, e in shown.items()]
-    return columns, [(name, value, [t.get(name) for t in tables]) for name, value in clean.items()]
+    return columns if clean else [], [(name, value, [t.get(name) for t in tables]) for name, value in clean.items()]
 
 
 def balls(entries: Sequence[Entry]) -> str:
@@ -195,10 +208,11 @@ def extras(entries: Sequence[Entry]) -> tuple[list[str], list[tuple[Entry, dict[
     return list(dict.fromkeys(n for _, t in rows for n in t)), rows
 
 
-def more(entries: Sequence[Entry]) -> tuple[list[str], list[tuple[Entry, list[float | None]]]]:
+def more(
+    entries: Sequence[Entry], shown_above: Sequence[str]
+) -> tuple[list[str], list[tuple[Entry, list[float | None]]]]:
     """Scores that not everybody needs, and the largest norms that the referee measured."""
-    names = ["mAcc", "relative_drop", "APSR", "solved"]
-    shown = [n for n in names if any(e.get(n) is not None for e in entries)]
+    shown = [n for n in MORE if n not in shown_above and any(e.get(n) is not None for e in entries)]
     norms = [n for n in ("linf", "l2", "l0") if any(e.table("norms").get(n) is not None for e in entries)]
     rows = [(e, [*(e.get(n) for n in shown), *(e.table("norms").get(n) for n in norms)]) for e in entries]
     return [*shown, *(f"largest {n}" for n in norms)], rows

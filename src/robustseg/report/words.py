@@ -10,20 +10,21 @@ from markupsafe import Markup
 from robustseg.evaluation.cautions import no_better_than_noise
 from robustseg.evaluation.composed import ball
 from robustseg.report.load import Entry, Run, interval, number
+from robustseg.report.metrics import leading, plain_label
 from robustseg.report.text import count, percent, span
 
 __all__ = ["DEFINITIONS", "TERMS", "baseline", "cautions", "headline", "strongest", "worst_ci"]
 
 
-def strongest(entries: Sequence[Entry]) -> Entry | None:
-    """The attack that leaves the lowest mIoU (noise is no attack)."""
-    scored = [e for e in entries if e.get("mIoU") is not None and not e.spec.noise]
-    return min(scored, key=lambda e: e.get("mIoU") or 0.0, default=None)
+def strongest(entries: Sequence[Entry], score: str = "mIoU") -> Entry | None:
+    """The attack that leaves the lowest score (noise is no attack)."""
+    scored = [e for e in entries if e.get(score) is not None and not e.spec.noise]
+    return min(scored, key=lambda e: e.get(score) or 0.0, default=None)
 
 
-def baseline(entries: Sequence[Entry], where: str) -> Entry | None:
+def baseline(entries: Sequence[Entry], where: str, score: str = "mIoU") -> Entry | None:
     """The noise of the same ball."""
-    return next((e for e in entries if e.spec.noise and e.spec.ball == where and e.get("mIoU") is not None), None)
+    return next((e for e in entries if e.spec.noise and e.spec.ball == where and e.get(score) is not None), None)
 
 
 def worst_ci(run: Run, metric: str) -> tuple[float, float] | None:
@@ -35,25 +36,27 @@ def worst_ci(run: Run, metric: str) -> tuple[float, float] | None:
 def headline(run: Run) -> str:
     """One sentence that says what happened, with its interval and what it is worth."""
     s = run.summary
-    clean, worst = number(s["clean"].get("mIoU")), s.get("worst_case") or {}
-    attack = strongest(run.entries)
-    start = f"Left alone, the model reaches {percent(clean)} % mIoU on {count(int(s.get('images') or 0), 'image')}"
+    score = leading(s)
+    clean, worst = number(s["clean"].get(score)), s.get("worst_case") or {}
+    attack = strongest(run.entries, score)
+    images = count(int(s.get("images") or 0), "image")
+    start = f"Left alone, the model reaches {percent(clean)} % {plain_label(score)} on {images}"
     if attack is None:
         return tidy(start + "; no attack has a score.")
     size = f" at ε = {attack.spec.ball}" if attack.spec.eps_text else ""
-    pair = attack.ci("mIoU")
+    pair = attack.ci(score)
     sure = f" (95 % interval {span(pair)} %)" if pair else ""
-    text = f"{start}; the strongest attack, {attack.spec.name}{size}, leaves {percent(attack.get('mIoU'))} %{sure}"
-    low = number(worst.get("mIoU"))
+    text = f"{start}; the strongest attack, {attack.spec.name}{size}, leaves {percent(attack.get(score))} %{sure}"
+    low = number(worst.get(score))
     if low is not None:
-        pair = worst_ci(run, "mIoU")
+        pair = worst_ci(run, score)
         sure = f" ({span(pair)} %)" if pair else ""
         name = ball(worst.get("eps"), worst.get("norm") or "linf", worst.get("region"))
         where = f" at ε = {name}" if worst.get("eps") and name != attack.spec.ball else ""
         text += f", and the worst of all attacks for each image{where} {percent(low)} %{sure}"
-    noise = baseline(run.entries, attack.spec.ball)
+    noise = baseline(run.entries, attack.spec.ball, score)
     if noise is not None:
-        text += f". Random noise of that size leaves {percent(noise.get('mIoU'))} %"
+        text += f". Random noise of that size leaves {percent(noise.get(score))} %"
     return tidy(text + ".")
 
 
@@ -76,7 +79,7 @@ def cautions(run: Run) -> list[str]:
             f"{count(bad, 'result')} failed or broke the rules of an attack and entered no score: see the list below."
         )
     attacks = [e for e in entries if not e.spec.noise]
-    found += no_better_than_noise({e.spec.text: e.raw for e in entries}) + rising(attacks)
+    found += no_better_than_noise({e.spec.text: e.raw for e in entries}) + rising(attacks, leading(s))
     if attacks and all((e.get("backwards") or 2) <= 1 for e in attacks):
         found.append("Only single-step attacks were run; they miss what a few more steps find.")
     configs = [c for c in run.configs.values() if c.get("kind") == "attack"]
@@ -93,17 +96,17 @@ def cautions(run: Run) -> list[str]:
     return found
 
 
-def rising(attacks: Sequence[Entry]) -> list[str]:
+def rising(attacks: Sequence[Entry], score: str = "mIoU") -> list[str]:
     """Families whose score rises with ε beyond the interval: such an attack has not converged."""
     found = []
     for family in dict.fromkeys(e.spec.family for e in attacks):
         mine = sorted((e for e in attacks if e.spec.family == family and e.spec.eps), key=lambda e: e.spec.eps or 0)
         for small, big in pairwise(mine):
-            a, b = small.get("mIoU"), big.get("mIoU")
-            top = small.ci("mIoU")
+            a, b = small.get(score), big.get(score)
+            top = small.ci(score)
             if a is not None and b is not None and b > (top[1] if top else a):
                 found.append(
-                    f"{family}: mIoU rises from ε = {small.spec.eps_text} to {big.spec.eps_text}. "
+                    f"{family}: {plain_label(score)} rises from ε = {small.spec.eps_text} to {big.spec.eps_text}. "
                     "A larger ball holds the smaller one: the attack has not converged (few steps, masked gradients?)."
                 )
                 break
