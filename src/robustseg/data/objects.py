@@ -58,6 +58,6 @@ def visible(values: np.ndarray, smallest: int) -> np.ndarray:
     import numpy as np
 
     if smallest > 1:
-        numbers, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+        _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
         values[(counts < smallest)[places].reshape(values.shape)] = 0
     return values
