@@ -245,7 +245,7 @@ NUCLEI_MASK2FORMER = Recipe(
         96, 6, 101, model_type="swin", image_size=256, patch_size=2, embed_dim=36, depths=(2, 2, 2, 1),
         num_heads=(2, 4, 8, 16), window_size=4, drop_path_rate=0.0,
     ),
-    stages=(Stage(900, (128, 128), 6, (0.5, 2.0)), Stage(350, (256, 256), 3, (0.6, 1.5))),
+    stages=(Stage(1000, (128, 128), 4, (0.5, 2.0)), Stage(220, (256, 256), 2, (0.6, 1.5))),
     folder="src/robustseg/zoo/nuclei-mask2former",
     multiple=32,
     lr=1e-3,
