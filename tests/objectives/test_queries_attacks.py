@@ -275,3 +275,15 @@ def test_other_outputs_and_targets_are_refused_in_one_line():
     dense = replace(dense, output=DenseOutput(torch.zeros(1, 4, 8, 16)))
     with pytest.raises(UserError, match="masks with classes"):
         OBJECTIVES["flood"]({}).value(dense, target, {}, 0.0)
+
+
+@pytest.mark.parametrize("name", ["flood", "squeeze", "class-flip", "mask-break", "mask-split", "overlap"])
+def test_an_image_with_nothing_left_still_has_a_gradient(name):
+    target = street()
+    z = torch.tensor([-3.0, -3.0, -3.0, -3.0, 5.0]).double().expand(1, 6, 5).clone().requires_grad_()
+    m = torch.full((1, 6, 8, 16), -4.0).double().requires_grad_()
+    shown = QueryOutput(z, m)
+    terms, _ = OBJECTIVES[name](PARAMS).value(view(shown), target, {}, 0.0)
+    (gradient,) = torch.autograd.grad(sum(terms.values()).sum(), z)
+    assert gradient.abs().max() > 0
+    assert gradient[..., -1].max() > 0  # towards no object

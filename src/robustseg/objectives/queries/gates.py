@@ -17,7 +17,7 @@ from robustseg.ops.query import semantic_scores
 from robustseg.ops.size import at_label_size
 from robustseg.types import QueryOutput, SemanticTarget, State, View
 
-__all__ = ["class_flip", "flood", "overlap", "owner", "semantic_ce", "squeeze"]
+__all__ = ["class_flip", "flood", "or_keep_down", "overlap", "owner", "semantic_ce", "squeeze"]
 
 TINY = 1e-12
 KEPT = math.log(KEEP / (1 - KEEP))
@@ -29,9 +29,17 @@ Term = Callable[[QueryOutput, Field], Tensor]
 def _objective(name: str, term: Term) -> Objective:
     def value(view: View, target: SemanticTarget, state: State, progress: float) -> tuple[dict[str, Tensor], State]:
         output, truth = segments_of(view, target)
-        return {name: term(output, truth)}, state
+        return {name: or_keep_down(term(output, truth), output, progress)}, state
 
     return Objective(name, value)
+
+
+def or_keep_down(value: Tensor, output: QueryOutput, progress: float) -> Tensor:
+    """``value (B,)``; in the first step, where it is 0, the query nearest to being kept is held down.
+
+    An image in which a model finds nothing has no gradient from the start, which elsewhere is the sign of a broken one.
+    """
+    return value if progress else torch.where(value == 0, -keep_margin(output.class_logits)[0].amax(1), value)
 
 
 @torch.no_grad()

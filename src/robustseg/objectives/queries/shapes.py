@@ -8,7 +8,7 @@ from torch import Tensor
 
 from robustseg.objectives.base import Constants, Objective
 from robustseg.objectives.queries.decoding import keep_margin
-from robustseg.objectives.queries.gates import KEPT, owner
+from robustseg.objectives.queries.gates import KEPT, or_keep_down, owner
 from robustseg.objectives.queries.price import segments_of
 from robustseg.objectives.queries.truth import Field
 from robustseg.types import QueryOutput, SemanticTarget, State, View
@@ -32,13 +32,11 @@ def mask_break(*, split: bool = False) -> Objective:
     def value(view: View, target: SemanticTarget, state: State, progress: float) -> tuple[dict[str, Tensor], State]:
         output, truth = segments_of(view, target)
         if not split:
-            return {"mask-break": _broken(output, truth, owner(output, truth))}, state
+            return {"mask-break": or_keep_down(_broken(output, truth, owner(output, truth)), output, progress)}, state
         stuff = (truth.category @ (1 - truth.things)).unsqueeze(1)
-        terms = {
-            "mask-break": _broken(output, truth, owner(output, truth) * stuff),
-            "split": _split(output, truth, owner(output, truth, at_least=HELD) * (1 - stuff)),
-        }
-        return terms, state
+        broken = _broken(output, truth, owner(output, truth) * stuff)
+        parted = _split(output, truth, owner(output, truth, at_least=HELD) * (1 - stuff))
+        return {"mask-split": or_keep_down(broken + parted, output, progress)}, state
 
     return Objective("mask-split" if split else "mask-break", value)
 
