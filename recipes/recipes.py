@@ -180,7 +180,7 @@ def _mask2former(width: int, heads: int, queries: int, **backbone: object) -> tu
 
 
 _STREET_SEGMENTS = {
-    "library": "hf", "task": "universal", "lr": 1e-3, "multiple": 32, "validate_every": 1000,
+    "library": "hf", "task": "universal", "lr": 1e-3, "multiple": 32, "validate_every": 1000, "smallest": 16,
     "things": ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"),
     "stages": (
         Stage(3000, (128, 256), 4, (0.5, 1.0)),
