@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robustseg.tasks.overlap import joint
+
 __all__ = ["FATES", "Overlaps", "entries", "of_maps", "score"]
 
 Array = NDArray[Any]
@@ -85,15 +87,15 @@ def _truth(o: Overlaps) -> tuple[list[list[Any]], Array]:
         own = np.where(same[t], iou[t], 0.0)
         best = float(own.max(initial=0.0))
         strongest = int(iou[t].argmax()) if iou.shape[1] else -1
-        joint = np.flatnonzero(same[t] & shared[t])
+        over_both = np.flatnonzero(same[t] & shared[t])
         parts = np.flatnonzero(same[t] & within[t])
         if best > 0.5:
             found.append([c, "kept", area, best, c])
         elif strongest >= 0 and iou[t, strongest] > 0.5:
             used[strongest] = True
             found.append([c, "flipped", area, float(iou[t, strongest]), int(o.named[strongest])])
-        elif len(joint):
-            p = int(joint[iou[t, joint].argmax()])
+        elif len(over_both):
+            p = int(over_both[iou[t, over_both].argmax()])
             used[p] = True
             others = np.where(covers[:, p], o.inter[:, p], -1)
             others[t] = -1
@@ -118,15 +120,20 @@ def _holder(pixels: Array, classes: Array, area: int) -> int | None:
 def of_maps(prediction: Any, truth: Any) -> Overlaps:
     """The overlaps of two ``PanopticMap``s."""
     s, t = len(prediction.categories) + 1, len(truth.categories) + 1
-    code = truth.ids.ravel().astype(np.int64, copy=False) * s + prediction.ids.ravel()
-    joint = np.bincount(code, minlength=s * t).reshape(t, s)
+    common = joint(truth.ids, prediction.ids, t, s)
     crowd = np.zeros(t - 1, bool) if truth.crowd is None else np.asarray(truth.crowd, bool)
     same = truth.categories[:, None] == prediction.categories[None]
-    void, inter = joint[0, 1:], joint[1:, 1:]
+    void, inter = common[0, 1:], common[1:, 1:]
     excused = void + np.where(same & crowd[:, None], inter, 0).sum(0)
     one = ~crowd
     return Overlaps(
-        inter[one], joint.sum(1)[1:][one], joint.sum(0)[1:], void, excused, truth.categories[one], prediction.categories
+        inter[one],
+        common.sum(1)[1:][one],
+        common.sum(0)[1:],
+        void,
+        excused,
+        truth.categories[one],
+        prediction.categories,
     )
 
 

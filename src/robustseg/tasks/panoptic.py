@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robustseg.tasks.overlap import joint
+
 __all__ = ["PanopticMap", "quality", "quality_of", "statistics", "table"]
 
 
@@ -41,9 +43,9 @@ def statistics(prediction: PanopticMap, truth: PanopticMap, classes: int) -> dic
     {'iou': [1.0, 1.0], 'tp': [1, 1], 'fp': [0, 0], 'fn': [0, 0]}
     """
     s, t = len(prediction.categories) + 1, len(truth.categories) + 1
-    joint = np.bincount(truth.ids.ravel().astype(np.int64) * s + prediction.ids.ravel(), minlength=s * t).reshape(t, s)
-    area_truth, area = joint.sum(1)[1:], joint.sum(0)[1:]
-    void, inter = joint[0, 1:], joint[1:, 1:]
+    common = joint(truth.ids, prediction.ids, t, s)
+    area_truth, area = common.sum(1)[1:], common.sum(0)[1:]
+    void, inter = common[0, 1:], common[1:, 1:]
     crowd = np.zeros(t - 1, bool) if truth.crowd is None else np.asarray(truth.crowd, bool)
     same = truth.categories[:, None] == prediction.categories[None]
     union = area_truth[:, None] + area[None] - inter - void[None]
