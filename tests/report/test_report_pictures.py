@@ -39,7 +39,7 @@ def test_worst_image_and_worst_attack_come_first(run: Path):
     edit(run / "pictures" / "INDEX.json", lambda i: [x.update(rank=-n) for n, x in enumerate(i["images"])])
     cards = gallery(load(run)).cards
     assert [c.id for c in cards] == ["street/0001", "street/0000"]
-    scores = [a.mIoU for a in cards[0].attacks]
+    scores = [a.scores["mIoU"] for a in cards[0].attacks]
     assert scores == sorted(scores)
     assert len(scores) > 2
 

@@ -82,7 +82,7 @@ class Layer:
         at = upper_end(mask) if above else centre(mask)
         if at is None:
             return
-        font = ImageFont.load_default(max(11, round(self.pixels.shape[1] / 52)))
+        font = ImageFont.load_default(max(11, round(self.pixels.shape[1] / 42)))
         draw = self._draw()
         room = 0.8 * self.scale * mask.any(0).sum()
         if name and draw.textlength(f"{text} {name}", font=font) < room:

@@ -9,6 +9,7 @@ from typing import Any
 from robustseg.errors import UserError
 from robustseg.report.charts import Figure, describe, eps_ticks, point
 from robustseg.report.load import Run, interval, load, number, numbers
+from robustseg.report.metrics import has, leading, plain_label, shared
 from robustseg.report.page import environment, short_names, write
 from robustseg.report.paired import difference
 from robustseg.report.pictures import gallery
@@ -53,14 +54,16 @@ def compare(folders: Sequence[str | Path], out: str | Path | None = None) -> Pat
         path = path / "compare.html"
     names = run_names(runs)
     galleries = [(n, gallery(r, megabytes=8.0), short_names(r.entries)) for n, r in zip(names, runs, strict=True)]
+    scores = shared([r.summary for r in runs])
     page = environment().get_template("compare.html.j2").render(
         runs=list(zip(names, runs, strict=True)),
         warnings=warnings(runs, names),
-        figures=figures(runs, names),
-        table=list(table(runs)),
+        figures=[f for score in scores for f in figures(runs, names, score)],
+        tables=[(score, list(table(runs, score))) for score in scores],
+        heads=[n for n in ("PQ", "AP", "IoU_prompted", "mIoU", "aAcc") if any(has(r.summary, n) for r in runs)],
         classes=class_figures(runs, names),
         worst_ci=worst_ci,
-        m_ci=lambda cell: interval(cell, "mIoU") if cell else None,
+        m_ci=lambda cell, score: interval(cell, score) if cell else None,
         galleries=galleries,
         tabs=max((len(c.attacks) for _, kept, _ in galleries for c in kept.cards), default=0),
         styled=[Series(n, (), i) for i, n in enumerate(names)],
@@ -91,6 +94,7 @@ def warnings(runs: Sequence[Run], names: Sequence[str] | None = None) -> list[st
     check("data reference", lambda r: r.summary.get("data"))
     for key, what in BOTH.items():
         check(what, lambda r, key=key: r.configs.get(r.keys.get("", ""), {}).get(key))
+    check("scored tasks", lambda r: r.summary.get("tasks") or ["semantic"])
     check("classes", lambda r: r.summary.get("classes"))
     check("number of images", lambda r: r.summary.get("images"))
     if all(r.rows for r in runs):
@@ -154,12 +158,12 @@ def common_specs(runs: Sequence[Run]) -> list[str]:
     return [s for s in runs[0].summary["attacks"] if all(s in r.summary["attacks"] for r in runs[1:])]
 
 
-def table(runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
-    """Lines of the comparison: clean, every attack of any run, worst case; differences against the first run."""
+def table(runs: Sequence[Run], score: str = "mIoU") -> Iterator[dict[str, Any]]:
+    """Lines of the comparison: clean, every attack of any run, worst case; differences of a score to the first run."""
     specs = dict.fromkeys(s for r in runs for s in r.summary["attacks"])
     for spec in ["", *specs]:
         cells = [r.summary["clean"] if not spec else r.summary["attacks"].get(spec) for r in runs]
-        gaps = [difference(runs[0], r, spec) for r in runs[1:]]
+        gaps = [difference(runs[0], r, spec, score) for r in runs[1:]]
         noise = bool(spec) and parse(spec).noise
         yield {
             "name": spec or "clean",
@@ -173,8 +177,8 @@ def table(runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
         yield {"name": f"worst case, ε = {ball}", "cells": cells, "gaps": [None] * (len(runs) - 1), "kind": "worst"}
 
 
-def figures(runs: Sequence[Run], names: Sequence[str]) -> list[Figure]:
-    """mIoU over ε: the worst case first, then every family that all runs share, one line a run."""
+def figures(runs: Sequence[Run], names: Sequence[str], score: str = "mIoU") -> list[Figure]:
+    """A score over ε: the worst case first, then every family that all runs share, one line a run."""
     made = []
     by_eps = [r.summary.get("worst_case_by_eps") or {} for r in runs]
     balls = sorted(dict.fromkeys(b for worst in by_eps for b in worst), key=ball_order)
@@ -182,53 +186,56 @@ def figures(runs: Sequence[Run], names: Sequence[str]) -> list[Figure]:
         lines = [{w["eps"]: w for b, w in worst.items() if ball_order(b)[1:3] == kind and w["eps"]} for worst in by_eps]
         if all(lines):
             region, norm = kind
-            title = "Worst case" + (f", {norm}" if norm else "") + (f" in {region}" if region else "")
-            made.append(overlay(title, runs, names, lines))
+            title = (
+                f"{plain_label(score)}, worst case"
+                + (f", {norm}" if norm else "")
+                + (f" in {region}" if region else "")
+            )
+            made.append(overlay(title, runs, names, lines, score))
     families = list(dict.fromkeys(e.spec.family for e in runs[0].entries if e.spec.eps))
     called = labels(families)
     for family in families:
         lines = [{e.spec.eps_text: e.raw for e in r.entries if e.spec.family == family and e.spec.eps} for r in runs]
         if all(lines):
-            made.append(overlay(called[family], runs, names, lines))
+            made.append(overlay(f"{plain_label(score)}, {called[family]}", runs, names, lines, score))
     return [f for f in made if f]
 
 
-def overlay(title: str, runs: Sequence[Run], names: Sequence[str], lines: Sequence[Mapping]) -> Figure | None:
-    """One chart with a line per run; ``lines`` map an ε text to a table with mIoU and ci95."""
+def overlay(
+    title: str, runs: Sequence[Run], names: Sequence[str], lines: Sequence[Mapping], score: str = "mIoU"
+) -> Figure | None:
+    """One chart with a line per run; ``lines`` map an ε text to a table with the score and ci95."""
     drawn, texts = [], {}
     for i, (run, name, line) in enumerate(zip(runs, names, lines, strict=True)):
-        start = point(0.0, run.summary["clean"], "mIoU", f"{name}, clean")
+        start = point(0.0, run.summary["clean"], score, f"{name}, clean")
         known = sorted((v, t) for t in line if (v := eps_value(t)))
         texts.update(known)
-        points = [start, *(point(v, line[t], "mIoU", f"{name}, ε = {t}") for v, t in known)]
+        points = [start, *(point(v, line[t], score, f"{name}, ε = {t}") for v, t in known)]
         drawn.append(Series(name, [p for p in points if p], i))
     if not texts:
         return None
     ticks, axis = eps_ticks(texts)
-    chart = line_chart(drawn, ticks=ticks, title=title, x_title=axis, y_title="mIoU in %", description=describe(drawn))
+    y_title = f"{plain_label(score)} in %"
+    chart = line_chart(drawn, ticks=ticks, title=title, x_title=axis, y_title=y_title, description=describe(drawn))
     return Figure(title, chart, drawn)
 
 
 def class_figures(runs: Sequence[Run], names: Sequence[str]) -> list[Figure]:
-    """IoU by class, clean and in the worst case at the largest ε, one marker a run."""
+    """IoU, and PQ where all have it, by class: clean and in the worst case at the largest ε, one marker a run."""
     made = []
-    for title, part in (("IoU by class, clean", "clean"), ("IoU by class, worst case at the largest ε", "worst_case")):
-        tables = [numbers((r.summary.get(part) or {}).get("IoU")) for r in runs]
-        order = [c for c in tables[0] if any(number(t.get(c)) is not None for t in tables)]
-        series = [
-            Series(
-                n,
-                [
-                    Point(k, y, note=f"{c}, {n}: {percent(y)} %")
-                    for k, c in enumerate(order)
-                    if (y := t.get(c)) is not None
-                ],
-                i,
-            )
-            for i, (n, t) in enumerate(zip(names, tables, strict=True))
-        ]
-        if order:
-            made.append(
-                Figure(title, strip_chart([(c, "") for c in order], series, title=title, x_title="IoU in %"), series)
-            )
+    what = [("PQ", "PQ_per_class")] if all(leading(r.summary) == "PQ" for r in runs) else []
+    for word, key in [*what, ("IoU", "IoU")]:
+        for place, part in (("clean", "clean"), ("worst case at the largest ε", "worst_case")):
+            tables = [numbers((r.summary.get(part) or {}).get(key)) for r in runs]
+            order = [c for c in tables[0] if any(number(t.get(c)) is not None for t in tables)]
+            series = [Series(n, by_class(n, t, order), i) for i, (n, t) in enumerate(zip(names, tables, strict=True))]
+            if order:
+                title, rows = f"{word} by class, {place}", [(c, "") for c in order]
+                made.append(Figure(title, strip_chart(rows, series, title=title, x_title=f"{word} in %"), series))
     return made
+
+
+def by_class(run: str, values: Mapping[str, float | None], order: Sequence[str]) -> list[Point]:
+    """A marker for every class that has a value."""
+    found = [(k, c, values.get(c)) for k, c in enumerate(order)]
+    return [Point(k, y, note=f"{c}, {run}: {percent(y)} %") for k, c, y in found if y is not None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from robustseg.report.specs import parse
 __all__ = ["export", "records"]
 
 COUNTS = ("valid", "right", "clean_right", "flipped")
+SEGMENTS = ("instance", "boxes", "boundary", "prompted", "fates")
 PLAIN = (
     "position",
     "content",
@@ -34,8 +35,9 @@ def export(folder: str | Path, to: Literal["csv", "parquet"] = "csv", out: str |
     """Writes every row of the newest run in ``folder`` to ``out`` (default: ``rows.csv`` or ``rows.parquet`` in it).
 
     Clean images are rows with the attack ``clean``. ``inter:CLASS``, ``pred:CLASS`` and ``target:CLASS`` are pixel
-    counts; ``objects`` and ``trace`` are JSON texts. Raises UserError for an unknown format, a missing pyarrow, a
-    full disk.
+    counts; ``objects`` and ``trace`` are JSON texts. Runs with segments have ``iou:CLASS``, ``tp:CLASS``, ``fp:CLASS``
+    and ``fn:CLASS`` of PQ, and the JSON texts ``instance``, ``boxes``, ``boundary``, ``prompted`` and ``fates``. Raises
+    UserError for an unknown format, a missing pyarrow, a full disk.
     """
     if to not in ("csv", "parquet"):
         raise UserError(f"cannot export to {to!r}; choose csv or parquet")
@@ -59,6 +61,7 @@ def records(run: Run) -> Iterator[dict[str, Any]]:
     """The rows as flat dictionaries, clean images first."""
     classes = [str(c) for c in run.summary.get("classes") or run.info.get("classes") or []]
     shared = {"model": run.summary.get("model"), "data": run.summary.get("data"), "seed": run.summary.get("seed")}
+    parts = {name for rows in run.rows.values() for row in rows for name in row.stats or {}}
     for text, rows in run.rows.items():
         spec, config = parse(text or "clean"), run.configs.get(run.keys[text], {})
         ball = {"attack": spec.name, "spec": spec.text, "eps": config.get("eps"), "norm": config.get("norm")}
@@ -72,11 +75,24 @@ def records(run: Run) -> Iterator[dict[str, Any]]:
                 flat.update(
                     {f"{table}:{c}": v for c, v in zip(classes, stats.get(table) or [None] * len(classes), strict=True)}
                 )
+            flat.update(of_segments(stats, classes, parts))
             flat["objects"] = as_text(stats.get("objects"))
             flat.update({n: (row.norms or {}).get(n) for n in ("linf", "l2", "l0")})
             flat.update({f"goal:{n}": v for n, v in (row.extra or {}).items()})
             flat["trace"] = as_text(row.trace)
             yield flat
+
+
+def of_segments(stats: Mapping[str, Any], classes: list[str], parts: set[str]) -> Iterator[tuple[str, Any]]:
+    """The columns of what rows know beyond class counts; ``parts``: what some row of the run has."""
+    if "panoptic" in parts:
+        sums = stats.get("panoptic") or {}
+        for name in ("iou", "tp", "fp", "fn"):
+            values = sums.get(name) or [None] * len(classes)
+            yield from ((f"{name}:{c}", v) for c, v in zip(classes, values, strict=True))
+    for name in SEGMENTS:
+        if name in parts:
+            yield name, as_text(stats.get(name))
 
 
 def as_text(value: Any) -> str | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from robustseg.report.text import number
 
-__all__ = ["MORE", "bounded", "columns", "curves", "has", "label", "leading", "plain_label", "tiles"]
+__all__ = ["MORE", "bounded", "columns", "curves", "has", "label", "leading", "plain_label", "shared", "tiles"]
 
 LEADING = ("PQ", "AP", "IoU_prompted")  # of a run that has several, the first; a semantic run has none of them
 COLUMNS = {
@@ -64,7 +64,17 @@ def tiles(summary: Mapping[str, Any]) -> list[str]:
     return [first, *[n for n in beside if first == "mIoU" or has(summary, n)][:1]]
 
 
-def bounded(summary: Mapping[str, Any], name: str) -> bool:
+def shared(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The scores that runs can be compared in: every leading one and mIoU, as far as all of them have it.
+
+    >>> shared([{"clean": {"PQ": 0.5, "mIoU": 0.6}}, {"clean": {"mIoU": 0.7}}])
+    ['mIoU']
+    """
+    found = [n for n in (*LEADING, "mIoU") if all(has(s, n) for s in summaries)]
+    return found or ["mIoU"]
+
+
+def bounded(name: str) -> bool:
     """True for scores of which the worst case over attacks is a choice of its own (SQ and RQ: of the choice for PQ)."""
     return name not in ("NmIoU", "ASR", "BIoU_prompted", "prompted_found")
 

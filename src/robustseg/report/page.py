@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -13,8 +12,8 @@ from typing import Any
 
 from robustseg.errors import UserError
 from robustseg.report import text
+from robustseg.report.blocks import balls, costs, extras, groups, heat, more
 from robustseg.report.charts import (
-    Figure,
     class_figure,
     curve_figures,
     gradient_figure,
@@ -23,8 +22,9 @@ from robustseg.report.charts import (
     styles,
 )
 from robustseg.report.commands import commands
-from robustseg.report.load import Entry, Run, interval, load, number, numbers
-from robustseg.report.metrics import MORE, bounded, columns, curves, label, leading, plain_label, tiles
+from robustseg.report.fates import MEANING, bars, lines, share
+from robustseg.report.load import Entry, Run, interval, load, number
+from robustseg.report.metrics import bounded, columns, curves, label, leading, plain_label, tiles
 from robustseg.report.pictures import gallery
 from robustseg.report.svg import swatch
 from robustseg.report.words import DEFINITIONS, TERMS, cautions, headline
@@ -47,8 +47,7 @@ def report(folder: str | Path) -> Path:
 def html(run: Run) -> str:
     """The page as text."""
     entries, info = run.entries, {**run.info, **run.config}
-    kept = gallery(run)
-    figures: list[Figure | None] = [f for name in curves(run.summary) for f in curve_figures(run, name)]
+    kept, fated = gallery(run), lines(run)
     return environment().get_template("report.html.j2").render(
         run=run,
         s=run.summary,
@@ -56,7 +55,7 @@ def html(run: Run) -> str:
         sentence=headline(run),
         cautions=cautions(run),
         groups=list(groups(run)),
-        figures=[f for f in figures if f],
+        figures=[f for name in curves(run.summary) for f in curve_figures(run, name)],
         classes=[f for f in (class_figure(run, *what) for what in BY_CLASS) if f],
         heats=[(what, heat(run, table, what)) for table, what in BY_CLASS],
         sizes=size_figure(run),
@@ -68,11 +67,14 @@ def html(run: Run) -> str:
         columns=columns(run.summary),
         bounded=bounded,
         label=label,
-        plain_label=plain_label,
         tiles=tiles(run.summary),
         semantic=leading(run.summary) == "mIoU",
         troubled=any(e.count(n) for e in entries for n in ("violations", "failed", "not_applicable")),
         gallery=kept,
+        fated=fated,
+        fate_chart=bars(fated) if fated else None,
+        fate_meaning=MEANING,
+        fate_share=share,
         tabs=max((len(c.attacks) for c in kept.cards), default=0),
         problems=problems(run),
         definitions=definitions(run.summary),
@@ -103,7 +105,9 @@ def environment() -> Any:
     )
     script = asset("slider.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    made.globals.update(swatch=swatch, style=asset("style.css"), script=script, script_hash=f"sha256-{digest}")
+    made.globals.update(
+        plain_label=plain_label, swatch=swatch, style=asset("style.css"), script=script, script_hash=f"sha256-{digest}"
+    )
     return made
 
 
@@ -126,56 +130,6 @@ def write(path: Path, content: str) -> Path:
     return path
 
 
-@dataclass(frozen=True)
-class Group:
-    """The attacks in one ball, strongest first, noise last; ``worst``: the worst case over them, where computed."""
-
-    ball: str
-    entries: Sequence[Entry]
-    worst: Mapping[str, Any] | None
-
-
-def groups(run: Run) -> Iterator[Group]:
-    """Blocks of the attack table: everywhere, then each region; norm by norm, largest ε first; without a ball last."""
-    by_eps = run.summary.get("worst_case_by_eps") or {}
-    norms = list(dict.fromkeys(e.spec.norm for e in run.entries))
-    balls = {e.spec.ball: e.spec for e in run.entries}
-    score = leading(run.summary)
-
-    def place(ball: str) -> tuple[bool, str, int, float]:
-        spec = balls[ball]
-        return (spec.eps is None, spec.region or "", norms.index(spec.norm), -(spec.eps or 0.0))
-
-    def order(e: Entry) -> tuple[bool, float]:
-        value = e.get(score)
-        return (e.spec.noise, 2.0 if value is None else value)
-
-    for ball in sorted(balls, key=place):
-        mine = [e for e in run.entries if e.spec.ball == ball]
-        yield Group(ball, sorted(mine, key=order), by_eps.get(ball))
-
-
-def heat(
-    run: Run, table: str = "IoU", what: str = "IoU"
-) -> tuple[list[tuple[str, str]], list[tuple[str, float, list[float | None]]]]:
-    """Columns (label, spec) and rows (class, clean score, score under each attack at its largest ε)."""
-    clean = {k: v for k, v in numbers(run.summary["clean"].get(table)).items() if v is not None}
-    style, best = styles(run.entries), strongest_eps(run.entries)
-    shown = {f: e for f, e in best.items() if e.table(table)}
-    tables = [e.table(table) for e in shown.values()]
-    columns = [(style[f].label, e.spec.text) for f, e in shown.items()]
-    return columns if clean else [], [(name, value, [t.get(name) for t in tables]) for name, value in clean.items()]
-
-
-def balls(entries: Sequence[Entry]) -> str:
-    """The radii that were measured, in few characters."""
-    texts = {e.spec.eps: e.spec.ball for e in entries if e.spec.eps}
-    shown = [texts[v] for v in sorted(texts)]
-    if len(shown) > 1 and all(t.endswith("/255") for t in shown):
-        shown = [t.removesuffix("/255") for t in shown[:-1]] + shown[-1:]
-    return ", ".join(shown) if len(shown) < 6 else f"{shown[0]} … {shown[-1]}"
-
-
 def short_names(entries: Sequence[Entry]) -> Callable[[str], str]:
     """spec -> the label that charts use and its ball, for buttons."""
     style, found = styles(entries), {e.spec.text: e.spec for e in entries}
@@ -191,31 +145,6 @@ def short_names(entries: Sequence[Entry]) -> Callable[[str], str]:
         )
 
     return short
-
-
-def costs(entries: Sequence[Entry]) -> tuple[list[tuple[Entry, float]], list[tuple[Entry, float]]]:
-    """Attacks with their time as a share of the slowest: at the largest ε of each, and all where that is more."""
-    slowest = max((e.get("seconds_per_image") or 0.0 for e in entries), default=0.0)
-    every = [(e, (e.get("seconds_per_image") or 0.0) / slowest if slowest else 0.0) for e in entries]
-    best = {e.spec.text for e in strongest_eps(entries).values()}
-    main = sorted((c for c in every if c[0].spec.text in best), key=lambda c: (c[0].spec.noise, -c[1]))
-    return main, every if len(every) > len(main) else []
-
-
-def extras(entries: Sequence[Entry]) -> tuple[list[str], list[tuple[Entry, dict[str, float | None]]]]:
-    """Names and values of the scores that only some attacks have (share hidden, kept, off target)."""
-    rows = [(e, e.table("extra")) for e in entries if e.table("extra")]
-    return list(dict.fromkeys(n for _, t in rows for n in t)), rows
-
-
-def more(
-    entries: Sequence[Entry], shown_above: Sequence[str]
-) -> tuple[list[str], list[tuple[Entry, list[float | None]]]]:
-    """Scores that not everybody needs, and the largest norms that the referee measured."""
-    shown = [n for n in MORE if n not in shown_above and any(e.get(n) is not None for e in entries)]
-    norms = [n for n in ("linf", "l2", "l0") if any(e.table("norms").get(n) is not None for e in entries)]
-    rows = [(e, [*(e.get(n) for n in shown), *(e.table("norms").get(n) for n in norms)]) for e in entries]
-    return [*shown, *(f"largest {n}" for n in norms)], rows
 
 
 def problems(run: Run) -> dict[str, Any]:

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from robustseg.errors import UserError
+from robustseg.report.fates import Listed, of_image, prompts
 from robustseg.report.load import Run, number
 
 __all__ = ["Attacked", "Card", "Gallery", "Picture", "gallery", "inside"]
 
 DISPLAY_WIDTH = 640
+SCORES = ("PQ", "AP", "IoU_prompted")
 
 
 @dataclass(frozen=True)
@@ -29,36 +31,52 @@ class Picture:
 
 @dataclass(frozen=True)
 class Attacked:
-    """What one attack made of the image. ``gain``: the perturbation is shown this many times as large, around grey."""
+    """What one attack made of the image. ``gain``: the perturbation is shown this many times as large, around grey.
+
+    ``layer``: the predicted segments, to lie on the image; ``fates`` and ``prompts``: what became of each.
+    """
 
     spec: str
     adversarial: Picture | None
     prediction: Picture | None
     perturbation: Picture | None
     gain: float | None
-    aAcc: float | None
-    mIoU: float | None
+    scores: Mapping[str, float]
+    layer: Picture | None = None
+    fates: Listed | None = None
+    prompts: Sequence[tuple[int, float, float | None]] = ()
 
 
 @dataclass(frozen=True)
 class Card:
-    """One kept image: what it shows, what is true, what the model saw in it, and every attack on it, worst first."""
+    """One kept image: what it shows, what is true, what the model saw in it, and every attack on it, worst first.
+
+    Where the run has segments: ``layer`` the predicted and ``true_layer`` the true ones, the latter on ``backdrop``,
+    a small copy of the photograph that is not lossless.
+    """
 
     id: str
     clean: Picture | None
     truth: Picture | None
     clean_prediction: Picture | None
     attacks: Sequence[Attacked]
+    layer: Picture | None = None
+    true_layer: Picture | None = None
+    backdrop: Picture | None = None
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """The cards, the legend (class, CSS colour) and what had to stay outside: pictures over the budget."""
+    """The cards, the legend (class, CSS colour) and what had to stay outside: pictures over the budget.
+
+    ``segments``: the task whose segments lie on the pictures, "" for semantic runs.
+    """
 
     cards: Sequence[Card] = ()
     legend: Sequence[tuple[str, str]] = ()
     left_out: int = 0
     reduced: bool = False
+    segments: str = ""
 
 
 def inside(folder: Path, name: Any) -> Path:
@@ -78,14 +96,16 @@ def gallery(run: Run, *, megabytes: float = 16.0) -> Gallery:
     if not isinstance(found, list) or not all(isinstance(i, dict) for i in found):
         raise UserError(f"pictures/INDEX.json of {run.folder} has no list of images; run `robustseg evaluate` again")
     budget = Budget(run.folder, int(megabytes * 1e6))
+    told = Told(run)
     shells = [(item, sorted(item.get("attacks") or [], key=badness)) for item in sorted(found, key=rank)]
     # First every image with its worst attack, then the other attacks: a small budget loses variety, never an image.
-    cards = [card(item, attacks[:1], budget) for item, attacks in shells]
-    for index, (_, attacks) in enumerate(shells):
-        more = [attacked(a, budget) for a in attacks[1:]]
+    cards = [card(item, attacks[:1], budget, told) for item, attacks in shells]
+    for index, (item, attacks) in enumerate(shells):
+        more = [attacked(a, item, budget, told) for a in attacks[1:]]
         cards[index] = replace(cards[index], attacks=[*cards[index].attacks, *[m for m in more if m.adversarial]])
     shown = [c for c in cards if c.clean and any(a.adversarial for a in c.attacks)]
-    return Gallery(shown, legend(run.pictures.get("palette")), budget.left_out, budget.reduced)
+    task = next((str(part(i)["task"]) for i in found if part(i).get("task")), "")
+    return Gallery(shown, legend(run.pictures.get("palette")), budget.left_out, budget.reduced, task)
 
 
 def rank(item: Mapping[str, Any]) -> float:
@@ -95,27 +115,55 @@ def rank(item: Mapping[str, Any]) -> float:
 
 
 def badness(attack: Mapping[str, Any]) -> tuple[float, float]:
-    """Sorting key: least mIoU first, then least aAcc."""
-    mean, share = number(attack.get("mIoU")), number(attack.get("aAcc"))
+    """Sorting key: least PQ (else AP, IoU of prompts, mIoU) first, then least aAcc."""
+    leading = next((n for n in SCORES if number(attack.get(n)) is not None), "mIoU")
+    mean, share = number(attack.get(leading)), number(attack.get("aAcc"))
     return (mean if mean is not None else 2.0, share if share is not None else 2.0)
 
 
-def card(item: Mapping[str, Any], attacks: Sequence[Mapping[str, Any]], budget: Budget) -> Card:
+def part(item: Mapping[str, Any], name: str = "segments") -> Mapping[str, Any]:
+    """A table of an index entry; empty where there is none."""
+    found = item.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+class Told:
+    """What the rows say of the segments of each image."""
+
+    def __init__(self, run: Run):
+        self.stats = {spec: {r.image: r.stats for r in rows} for spec, rows in run.rows.items()}
+        self.classes = [str(c) for c in run.summary.get("classes") or []]
+
+    def of(self, spec: str, item: Mapping[str, Any]) -> tuple[Listed | None, list[tuple[int, float, float | None]]]:
+        """Fates and prompts of an image under an attack."""
+        image = str(item.get("id", "?"))
+        now, clean = (self.stats.get(s, {}).get(image) for s in (spec, ""))
+        listed = part(item).get("listed")
+        colours = [css(one.get("colour")) for one in listed if isinstance(one, Mapping)] if listed else []
+        return of_image(now, self.classes, colours), prompts(now, clean)
+
+
+def card(item: Mapping[str, Any], attacks: Sequence[Mapping[str, Any]], budget: Budget, told: Told) -> Card:
     """One image of the index."""
     shared = [budget.read(item.get(k), flat=k != "clean") for k in ("clean", "truth", "clean_prediction")]
-    return Card(str(item.get("id", "?")), shared[0], shared[1], shared[2], [attacked(a, budget) for a in attacks])
+    layers = [budget.layer(part(part(item), k).get("layer")) for k in ("clean", "truth")]
+    backdrop = budget.read(item.get("clean"), rough=True) if layers[1] else None
+    made = [attacked(a, item, budget, told) for a in attacks]
+    return Card(str(item.get("id", "?")), shared[0], shared[1], shared[2], made, layers[0], layers[1], backdrop)
 
 
-def attacked(item: Mapping[str, Any], budget: Budget) -> Attacked:
+def attacked(item: Mapping[str, Any], image: Mapping[str, Any], budget: Budget, told: Told) -> Attacked:
     """One attack on an image of the index."""
+    spec = str(item.get("spec", "?"))
     return Attacked(
-        str(item.get("spec", "?")),
+        spec,
         budget.read(item.get("adversarial")),
         budget.read(item.get("prediction"), flat=True),
         budget.read(item.get("perturbation"), flat=True),
         number(item.get("gain")),
-        number(item.get("aAcc")),
-        number(item.get("mIoU")),
+        {n: v for n in (*SCORES, "mIoU", "aAcc") if (v := number(item.get(n))) is not None},
+        budget.layer(part(item).get("layer")),
+        *told.of(spec, image),
     )
 
 
@@ -125,7 +173,11 @@ class Budget:
     def __init__(self, folder: Path, size: int):
         self.folder, self.left, self.left_out, self.reduced = folder, size, 0, False
 
-    def read(self, name: Any, *, flat: bool = False) -> Picture | None:
+    def layer(self, name: Any) -> Picture | None:
+        """A transparent picture of segments, drawn larger than its image."""
+        return self.read(name, layer=True)
+
+    def read(self, name: Any, *, flat: bool = False, layer: bool = False, rough: bool = False) -> Picture | None:
         """The picture, None where the file is missing or the budget spent; ``flat``: never mix neighbouring pixels."""
         if name is None:
             return None
@@ -135,38 +187,47 @@ class Budget:
             return None
         if not path.is_file():
             return None
-        picture, size = encode(path, flat=flat)
+        picture, size = encode(path, flat=flat, layer=layer, rough=rough)
         self.left -= size
-        self.reduced |= picture.reduced
+        self.reduced |= picture.reduced and not (layer or rough)
         return picture
 
 
-def encode(path: Path, *, flat: bool) -> tuple[Picture, int]:
-    """A PNG as lossless WebP, at most DISPLAY_WIDTH wide; ``flat`` pictures are thinned, photographs averaged."""
+def encode(path: Path, *, flat: bool, layer: bool = False, rough: bool = False) -> tuple[Picture, int]:
+    """A PNG as lossless WebP, at most DISPLAY_WIDTH wide; ``flat`` pictures are thinned, photographs averaged.
+
+    A ``layer`` keeps its transparency and may be twice as wide; a ``rough`` picture is a backdrop, and lossy.
+    """
     from PIL import Image
 
     try:
         with Image.open(path) as opened:
-            image = opened.convert("RGB")
+            image = opened.convert("RGBA" if layer else "RGB")
     except (OSError, ValueError, Image.DecompressionBombError) as problem:
         raise UserError(f"{path} cannot be read as a picture ({problem}); run `robustseg evaluate` again") from None
-    reduced = image.width > DISPLAY_WIDTH
+    widest = 2 * DISPLAY_WIDTH if layer else DISPLAY_WIDTH
+    reduced = image.width > widest
     if reduced:
-        size = (DISPLAY_WIDTH, max(1, round(image.height * DISPLAY_WIDTH / image.width)))
+        size = (widest, max(1, round(image.height * widest / image.width)))
         image = image.resize(size, Image.Resampling.NEAREST if flat else Image.Resampling.BOX)
     buffer = io.BytesIO()
-    image.save(buffer, "WEBP", lossless=True, quality=40, method=3)
+    image.save(buffer, "WEBP", lossless=not rough, quality=80 if rough else 40, method=3)
     data = base64.b64encode(buffer.getvalue()).decode()
     return Picture(f"data:image/webp;base64,{data}", image.width, image.height, reduced), len(data)
 
 
+def css(rgb: Any) -> str:
+    """A colour as CSS, "" where it is no colour: the text goes into a style attribute.
+
+    >>> css([255, 0, 16]), css("url(x)")
+    ('#ff0010', '')
+    """
+    good = isinstance(rgb, list) and len(rgb) == 3 and all(isinstance(v, int) and 0 <= v <= 255 for v in rgb)
+    return "#{:02x}{:02x}{:02x}".format(*rgb) if good else ""
+
+
 def legend(palette: Any) -> list[tuple[str, str]]:
-    """Class names with their colours as CSS, only well-formed ones: the text goes into a style attribute."""
+    """Class names with their colours as CSS, only well-formed ones."""
     if not isinstance(palette, dict):
         return []
-    good = {
-        str(name): rgb
-        for name, rgb in palette.items()
-        if isinstance(rgb, list) and len(rgb) == 3 and all(isinstance(v, int) and 0 <= v <= 255 for v in rgb)
-    }
-    return [(name, "#{:02x}{:02x}{:02x}".format(*rgb)) for name, rgb in good.items()]
+    return [(str(name), css(rgb)) for name, rgb in palette.items() if css(rgb)]

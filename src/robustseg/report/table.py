@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from robustseg.report.load import Entry, entries, interval
+from robustseg.report.metrics import has, leading
 from robustseg.report.specs import ball_order
 from robustseg.report.text import NONE, percent, seconds, span, thousands
 
@@ -14,17 +15,32 @@ if TYPE_CHECKING:
 
 __all__ = ["goals", "markdown", "table"]
 
-HEAD = ("attack", "ε", "aAcc", "mIoU", "95 %", "NmIoU", "ASR", "gradients", "s/img", "problems")
-EXPENDABLE = ("NmIoU", "s/img", "gradients", "95 %", "ASR", "problems", "aAcc")
+SCORES = {  # the leading one is followed by its interval
+    "PQ": ("PQ", "PQ_th", "PQ_st", "SQ", "RQ", "AP", "AP50", "mIoU", "aAcc", "ASR"),
+    "AP": ("AP", "AP50", "AP_box", "mIoU", "aAcc", "ASR"),
+    "IoU_prompted": ("IoU_prompted",),
+    "mIoU": ("aAcc", "mIoU", "NmIoU", "ASR"),
+}
+TAIL = ("gradients", "s/img", "problems")
+EXPENDABLE = ("NmIoU", "s/img", "SQ", "RQ", "gradients", "AP50", "95 %", "AP_box", "ASR", "PQ_st", "PQ_th", "problems",
+              "aAcc")  # fmt: skip
+
+
+def head(summary: Mapping[str, Any]) -> tuple[str, ...]:
+    """The columns: name, ε, scores with the interval after the leading one, cost, problems."""
+    first = leading(summary)
+    names = [n for n in SCORES[first] if first == "mIoU" or has(summary, n)]
+    at = names.index(first) + 1
+    return ("attack", "ε", *names[:at], "95 %", *names[at:], *TAIL)
 
 
 def lines(summary: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
     """``(kind, cells)``: clean, attacks by growing ε with the strongest last, the worst case of each ε."""
-    clean = summary["clean"]
-    made = [("clean", score_cells("clean", "", clean, span(interval(clean, "mIoU")) or NONE))]
+    clean, first, names = summary["clean"], leading(summary), head(summary)
+    made = [("clean", score_cells(names, "clean", "", clean, first))]
 
     def order(e: Entry) -> tuple[float, bool, float]:
-        value = e.get("mIoU")
+        value = e.get(first)
         return (
             e.spec.eps if e.spec.eps is not None else float("inf"),
             not e.spec.noise,
@@ -33,16 +49,16 @@ def lines(summary: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
 
     for e in sorted(entries(summary), key=order):
         na = f"{e.count('not_applicable')} n/a" if e.count("not_applicable") else ""
-        head = score_cells(label(e), e.spec.ball if e.spec.eps_text else "", e.raw, span(e.ci("mIoU")) or NONE)
+        cells = score_cells(names, label(e), e.spec.ball if e.spec.eps_text else "", e.raw, first)
         tail = (
             thousands(e.get("backwards")),
             seconds(e.get("seconds_per_image")),
             ", ".join(p for p in (e.problems, na) if p),
         )
-        made.append(("noise" if e.spec.noise else "attack", (*head[:7], *tail)))
+        made.append(("noise" if e.spec.noise else "attack", (*cells[: -len(TAIL)], *tail)))
     worst = summary.get("worst_case_by_eps") or {}
     for ball, found in sorted(worst.items(), key=lambda w: ball_order(w[0])):
-        made.append(("worst", score_cells("worst case", ball, found, span(interval(found, "mIoU")) or NONE)))
+        made.append(("worst", score_cells(names, "worst case", ball, found, first)))
     return made
 
 
@@ -63,10 +79,11 @@ def goals(summary: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def score_cells(name: str, ball: str, raw: Mapping[str, Any], ci: str) -> tuple[str, ...]:
-    """The ten cells of a line that has scores only."""
-    scores = [percent(raw[k]) if k in raw else "" for k in ("aAcc", "mIoU", "NmIoU", "ASR")]
-    return (name, ball, scores[0], scores[1], ci, scores[2], scores[3], "", "", "")
+def score_cells(names: Sequence[str], name: str, ball: str, raw: Mapping[str, Any], first: str) -> tuple[str, ...]:
+    """The cells of a line that has scores only; ``first``: the score whose interval is shown."""
+    ci = span(interval(raw, first)) or NONE
+    scores = [ci if n == "95 %" else percent(raw[n]) if n in raw else "" for n in names[2 : -len(TAIL)]]
+    return (name, ball, *scores, *[""] * len(TAIL))
 
 
 def table(summary: Mapping[str, Any], *, width: int | None = None) -> Table:
@@ -79,14 +96,14 @@ def table(summary: Mapping[str, Any], *, width: int | None = None) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    rows = lines(summary)
-    kept = fitting([HEAD, *(cells for _, cells in rows)], width or Console().width)
-    gone = [HEAD[i] for i in range(len(HEAD)) if i not in kept and any(cells[i] for _, cells in rows)]
+    names, rows = head(summary), lines(summary)
+    kept = fitting([names, *(cells for _, cells in rows)], width or Console().width)
+    gone = [names[i] for i in range(len(names)) if i not in kept and any(cells[i] for _, cells in rows)]
     caption = "scores in %" + (f"; too narrow for {', '.join(gone)}" if gone else "")
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), caption=caption, caption_justify="left")
     for i in kept:
-        wide = HEAD[i] in ("attack", "problems")
-        made.add_column(HEAD[i], overflow="fold", justify="left" if wide else "right", no_wrap=not wide)
+        wide = names[i] in ("attack", "problems")
+        made.add_column(names[i], overflow="fold", justify="left" if wide else "right", no_wrap=not wide)
     last = "clean"
     for kind, cells in rows:
         if (kind == "worst") != (last == "worst") or last == "clean":
@@ -94,7 +111,7 @@ def table(summary: Mapping[str, Any], *, width: int | None = None) -> Table:
         style = {"noise": "dim", "worst": "bold"}.get(kind, "")
         bad = "failed" in cells[-1] or "violation" in cells[-1]
         made.add_row(
-            *(Text(cells[i], style="bold red" if bad and i == len(HEAD) - 1 else "") for i in kept), style=style
+            *(Text(cells[i], style="bold red" if bad and i == len(names) - 1 else "") for i in kept), style=style
         )
         last = kind
     return made
@@ -102,22 +119,24 @@ def table(summary: Mapping[str, Any], *, width: int | None = None) -> Table:
 
 def fitting(rows: Sequence[Sequence[str]], width: int) -> list[int]:
     """Indices of the columns that fit: the least important go first; names and problems may fold."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
-    least = {0: min(widths[0], 15), len(HEAD) - 1: min(widths[-1], 11)}
-    kept = list(range(len(HEAD)))
+    names = list(rows[0])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(names))]
+    least = {0: min(widths[0], 15), len(names) - 1: min(widths[-1], 11)}
+    kept = list(range(len(names)))
     if not any(row[-1] for row in rows[1:]):
-        kept.remove(len(HEAD) - 1)
+        kept.remove(len(names) - 1)
     for name in EXPENDABLE:
         if sum(least.get(i, widths[i]) + 3 for i in kept) <= width:
             break
-        if HEAD.index(name) in kept:
-            kept.remove(HEAD.index(name))
+        if name in names and names.index(name) in kept:
+            kept.remove(names.index(name))
     return kept
 
 
 def markdown(summary: Mapping[str, Any]) -> str:
     """The same as a Markdown table; pipes in names are escaped."""
-    rows = [HEAD, ("---",) + ("---:",) * 8 + ("---",)]
+    names = head(summary)
+    rows = [names, ("---", *["---:"] * (len(names) - 2), "---")]
     rows += [tuple(plain(c) for c in cells) for _, cells in lines(summary)]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
 
