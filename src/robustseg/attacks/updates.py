@@ -17,7 +17,7 @@ from robustseg.attacks.constraints import Bound
 from robustseg.ops.norms import norm
 from robustseg.types import State
 
-__all__ = ["Update", "adam", "apgd", "apgd_checkpoints", "momentum", "sign"]
+__all__ = ["Update", "adam", "apgd", "apgd_checkpoints", "momentum", "normalised", "sign"]
 
 
 Step = Callable[[int, int, Tensor, Tensor, Tensor, State, Bound], tuple[Tensor, State]]
@@ -57,6 +57,17 @@ def momentum(step_size: float, decay: float = 1.0) -> Update:
         return bound.project(theta.add(bound.direction(m), alpha=step_size)), {"m": m}
 
     return Update("momentum", lambda theta, bound: {"m": torch.zeros_like(theta)}, step)
+
+
+def normalised(step_size: float) -> Update:
+    """``θ <- Π(θ + γ·g/|g|_∞)``: the largest entry of a step is γ, whatever the ball. DAG: Xie et al., ICCV 2017."""
+
+    def step(
+        k: int, steps: int, theta: Tensor, g: Tensor, tracked: Tensor, state: State, bound: Bound
+    ) -> tuple[Tensor, State]:
+        return bound.project(theta.add(g / _column(norm(g, "linf").clamp_min(1e-30), g), alpha=step_size)), state
+
+    return Update("normalised", lambda theta, bound: {}, step)
 
 
 def adam(rate: float, beta1: float = 0.9, beta2: float = 0.999) -> Update:

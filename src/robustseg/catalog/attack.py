@@ -162,7 +162,8 @@ class Attack:
     @property
     def needs_clean(self) -> bool:
         """It looks at the clean output first, which costs one forward."""
-        return self.reference == "pred" or self.params.get("target") == "least-likely" or self.entry.needs_clean
+        asked = {("reference", "pred"), ("target", "least-likely"), ("proposals", "fixed")}
+        return self.entry.needs_clean or not asked.isdisjoint(self.params.items())
 
     # ---------------------------------------------------------------- artefacts
 

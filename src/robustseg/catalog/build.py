@@ -78,6 +78,8 @@ def _update(entry: Entry, params: Params) -> updates.Update:
         return updates.momentum(length, number(params.get("decay", "1"), "decay"))
     if params["update"] == "adam":
         return updates.adam(length)
+    if params["update"] == "normalised":
+        return updates.normalised(length)
     if params["update"] == "apgd":
         radius = number(params["eps"], "eps")
         return updates.apgd(length / radius if radius else 2.0)

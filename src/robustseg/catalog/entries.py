@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from robustseg.catalog.entry import SEA_RADII, Entry
 from robustseg.catalog.queries import QUERY_ENTRIES
+from robustseg.catalog.regions import REGION_ENTRIES
 
 __all__ = ["ENTRIES", "Entry"]
 
@@ -200,4 +201,4 @@ _ENTRIES = (
     ),
 )
 
-ENTRIES: dict[str, Entry] = {entry.name: entry for entry in (*_ENTRIES, *QUERY_ENTRIES)}
+ENTRIES: dict[str, Entry] = {entry.name: entry for entry in (*_ENTRIES, *QUERY_ENTRIES, *REGION_ENTRIES)}

@@ -20,7 +20,7 @@ COMMON = {  # option -> what it means; every attack has these
     "steps": "gradient steps (per restart)",
     "restarts": "independent starts; the best is kept per image",
     "norm": "linf or l2",
-    "update": "step rule: sign, momentum, adam or apgd",
+    "update": "step rule: sign, momentum, adam, apgd, or normalised (the largest entry of every step is step_size)",
     "reference": "gt: the ground truth is attacked; pred: the clean prediction is",
     "region": "where the attacker may write: FILE, DIR, clothing, class:NAME or instance:ID",
     "target": "class:NAME, a label-map PNG, least-likely, or nearest (hides class=NAME)",
@@ -29,7 +29,8 @@ COMMON = {  # option -> what it means; every attack has these
 }
 CHOICES = {
     "norm": ("linf", "l2"),
-    "update": ("sign", "momentum", "adam", "apgd"),
+    "update": ("sign", "momentum", "adam", "apgd", "normalised"),
+    "proposals": ("moving", "fixed"),
     "reference": ("gt", "pred"),
 }
 SHARES = ("omega", "tau")  # options between 0 and 1

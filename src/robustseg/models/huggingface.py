@@ -64,7 +64,8 @@ def load_folder(
     asked = options.values.get("task") or facts.get("task", task)
     if asked != task and (asked != "semantic" or not queries):
         raise UserError(f"{text}: task={asked} is impossible for a {config.model_type} model; it gives {task}")
-    spec = ModelSpec(text, asked, classes, digest, f"hf/{config.model_type}")
+    things = tuple(name for name in facts.get("things", ()) if name in classes)
+    spec = ModelSpec(text, asked, classes, digest, f"hf/{config.model_type}", things)
     return Adapter(spec, module, prepare, head)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-
 from robustseg.models.prepare import Prepare
 from robustseg.models.refs import NORMALISATIONS
 from robustseg.models.window import Windowed

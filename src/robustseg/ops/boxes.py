@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["area", "clipped", "crops", "decoded", "encoded", "iou", "proposals", "scaled"]
+__all__ = ["area", "clipped", "crops", "decoded", "encoded", "iou", "paired_iou", "proposals", "scaled"]
 
 LARGEST_STRETCH = math.log(1000 / 16)  # a box never grows by more in one refinement (Detectron's constant)
 
@@ -77,18 +77,30 @@ def encoded(goal: Tensor, boxes: Tensor, weights: tuple[float, float, float, flo
 
 
 def crops(masks: Tensor, boxes: Tensor, side: int) -> Tensor:
-    """What ``masks (B,N,H,W)`` show inside ``boxes (B,N,4)``, resampled: ``(B,N,side,side)`` in [0,1].
+    """What ``masks (B,N,H,W)`` show inside ``boxes (B,N,...,4)``, resampled: ``(B,N,...,side,side)`` in [0,1].
 
-    Every mask is read in its own box (RoIAlign, as Mask R-CNN's training targets are).
+    Every mask is read in its own boxes (RoIAlign, as Mask R-CNN's training targets are).
     """
     from torchvision.ops import roi_align
 
     B, N, H, W = masks.shape
-    if not B * N:
-        return boxes.new_zeros(B, N, side, side)
-    index = torch.arange(B * N, device=boxes.device, dtype=boxes.dtype)
+    shape = (*boxes.shape[:-1], side, side)
+    if not boxes.numel():
+        return boxes.new_zeros(shape)
+    index = torch.arange(B * N, device=boxes.device, dtype=boxes.dtype).repeat_interleave(boxes[0, 0].numel() // 4)
     rois = torch.cat([index[:, None], boxes.reshape(-1, 4)], 1)
-    return roi_align(masks.reshape(-1, 1, H, W).to(boxes), rois, (side, side), 1.0).view(B, N, side, side)
+    return roi_align(masks.reshape(-1, 1, H, W).to(boxes), rois, (side, side), 1.0).view(shape)
+
+
+def paired_iou(a: Tensor, b: Tensor) -> Tensor:
+    """Overlap of boxes that belong together, shapes broadcast: ``(...,4), (...,4) -> (...)``; differentiable.
+
+    >>> paired_iou(torch.tensor([0.0, 0, 2, 2]), torch.tensor([[1.0, 0, 3, 2], [0, 0, 2, 2]]))
+    tensor([0.3333, 1.0000])
+    """
+    low, high = torch.maximum(a[..., :2], b[..., :2]), torch.minimum(a[..., 2:], b[..., 2:])
+    inter = (high - low).clamp_min(0).prod(-1)
+    return inter / (area(a) + area(b) - inter).clamp_min(1e-9)
 
 
 def proposals(

@@ -9,6 +9,8 @@ from robustseg.objectives.queries import gates, shapes
 from robustseg.objectives.queries.price import harm, pq_price
 from robustseg.objectives.queries.targeted import displace, hidden_and_kept, hide, moved_and_kept
 from robustseg.objectives.queries.training import training_loss
+from robustseg.objectives.regions.ranking import ap_rank
+from robustseg.objectives.regions.ranking import harm as ap_harm
 
 __all__ = ["OBJECTIVES", "SCORES", "harm"]
 
@@ -31,7 +33,12 @@ OBJECTIVES: dict[str, Callable[[Params], Objective]] = {
     "semantic-ce": lambda p: gates.semantic_ce(),
     "pq-price": lambda p: pq_price(),
     "hide": lambda p: hide(float(p.get("omega", "0.5")), _instance(p)),
+    "ap-rank": lambda p: ap_rank(),
     "displace": lambda p: displace(int(p["dx"]), int(p["dy"]), _instance(p)),
 }
 
-SCORES = {"hide": hidden_and_kept, "displace": moved_and_kept}  # which iterate is returned; all others: ``harm``
+SCORES = {
+    "hide": hidden_and_kept,
+    "displace": moved_and_kept,
+    "ap-rank": ap_harm,
+}  # which iterate is returned; all others: ``harm``
