@@ -1,1 +1,1 @@
-"""Measurements of speed and memory: ``python -m benchmarks.overhead``, ``.peers``, ``.metrics``, ``.scaling``."""
+"""Measurements of speed and memory: ``python -m benchmarks.overhead``; also ``peers, metrics, panoptic, scaling``."""

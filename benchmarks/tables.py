@@ -77,6 +77,26 @@ def metrics(found: dict[str, Any]) -> list[str]:
     return lines
 
 
+def panoptic(found: dict[str, Any]) -> list[str]:
+    """Milliseconds an image and PQ of every path."""
+    shapes = [
+        f"{r['size'][0]}x{r['size'][1]}, {r['segments']} segments"
+        + (f", {r['void']:.0%} predicted void" if r["void"] else "")
+        for r in found["runs"]
+    ]
+    lines = [
+        _machine(found),
+        "",
+        "| CPU ms an image (PQ) | " + " | ".join(shapes) + " |",
+        "|---|" + "---|" * len(shapes),
+    ]
+    for i, row in enumerate(found["runs"][0]["rows"]):
+        each = [run["rows"][i] for run in found["runs"]]
+        cells = (f"{_pm(r['cpu_ms'], 2)} ({'none' if r['PQ'] is None else format(r['PQ'], '.3f')})" for r in each)
+        lines.append(f"| {row['name']} | " + " | ".join(cells) + " |")
+    return lines
+
+
 def growth(found: dict[str, Any]) -> list[str]:
     """Cells of the grid."""
     lines = [
@@ -106,6 +126,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], list[str]]]] = {
     "overhead-default-allocator": ("overhead-default-allocator", overhead),
     "peers": ("peers", peers),
     "metrics": ("metrics", metrics),
+    "panoptic": ("panoptic", panoptic),
     "growth": ("scaling", growth),
     "runs": ("scaling", runs),
 }
