@@ -1,9 +1,10 @@
 """What an attack costs beyond the network itself: its time over that of the same forwards and backwards, run bare.
 
 Bare means: the same model, its output brought to label size, the mean cross-entropy, ``autograd.grad`` to the image,
-parameters frozen. Attack and bare blocks alternate in one process (B A₁ B A₂ … B), every attack is set against the mean
-of its two neighbours, and the median over rounds is reported with its quartiles: what a busy machine does to one block
-it does to the next. CPU seconds are robust to other people's processes; wall seconds are what a user waits for.
+parameters frozen; for attacks on segments the output as it is, and the plainest loss on all of it. Attack and bare
+blocks alternate in one process (B A₁ B A₂ … B), every attack is set against the mean of its two neighbours, and the
+median over rounds is reported with its quartiles: what a busy machine does to one block it does to the next. CPU
+seconds are robust to other people's processes; wall seconds are what a user waits for.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import mean, median, quantiles
 from typing import Any
 
@@ -19,13 +21,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from robustseg.catalog import Artefact, Attack, attack
+from robustseg.catalog import Artefact, Attack, attack, outputs, prices
 from robustseg.errors import UserError
+from robustseg.evaluation.matching import Mapped
 from robustseg.ops import pixels as px
 from robustseg.ops.seeds import generator
 from robustseg.ops.state import frozen
-from robustseg.tasks.semantic import dense
-from robustseg.types import DataSet, Model
+from robustseg.tasks import truth
+from robustseg.types import DataSet, DenseOutput, Model, RegionOutput, Sample, SemanticTarget
 
 __all__ = ["ATTACKS", "bench", "machine", "render", "spread"]
 
@@ -58,13 +61,18 @@ def bench(
     ``data``: its first ``batch`` images (of one size) are attacked; without, noise of ``size = (H,W)``: the cost does
     not depend on what is seen. ``steps`` replaces every attack's own number (None: kept); few steps are the stricter
     test, since what an attack does once weighs more. Everything runs with ``early_stop=False``. Returns a JSON-able
-    dict, see `render`. Attacks that must be fitted get equal class counts, which cost what any others do. Raises
-    UserError for images without labels or of several sizes.
+    dict, see `render`. Attacks that must be fitted get equal class counts or prices, which cost what any others do.
+    Raises UserError for images without labels or of several sizes, and for attacks on pixels and on segments at once.
     """
     runs = [_prepared(a, steps, len(model.spec.classes)) for a in attacks]
-    images, labels = _of(data, batch) if data is not None else _noise(batch, size, len(model.spec.classes), seed)
+    looks = {outputs.view(run.entry, model) for run in runs}
+    if len(looks) > 1:
+        raise UserError("bench: attacks on pixels and on segments have different bare steps; measure them in two calls")
+    (look,) = looks
+    images, target = _of(data, batch, model) if data is not None else _noise(batch, size, model, seed)
     device = next((p.device for p in model.module.parameters()), images.device)
-    images, labels = images.to(device), labels.to(device)
+    images, target = images.to(device), target.to(device)
+    bare_steps = partial(_bare, outputs.forward(model, look, (images.shape[-2], images.shape[-1])), images, target)
     ids = [f"bench/{i}" for i in range(len(images))]
     say = progress or (lambda text: None)
     length = max(1, round(mean(max(run.budget[1], 1) for run in runs)))
@@ -74,23 +82,23 @@ def bench(
     results: list[Any] = [None] * len(runs)
 
     def go(run: Attack) -> Any:
-        return run(model, images, labels, ids=ids, seed=seed, early_stop=False)
+        return run(model, images, target, ids=ids, seed=seed, early_stop=False)
 
     say("warming up")
     with frozen(model.module):
-        _bare(model, images, labels, WARM_UP)
+        bare_steps(WARM_UP)
     for run in runs:
         go(run)
     for r in range(rounds):
         order = [(i + r) % len(runs) for i in range(len(runs))]
         with frozen(model.module):
-            before = _bare(model, images, labels, length)
+            before = bare_steps(length)
         bare.append(before)
         for i in order:
             say(f"round {r + 1} of {rounds}: {runs[i].spec}")
             span, results[i] = timed(lambda i=i: go(runs[i]), device)
             with frozen(model.module):
-                after = _bare(model, images, labels, length)
+                after = bare_steps(length)
             bare.append(after)
             spans[i].append(span)
             forwards, backwards = _spent(results[i])
@@ -188,12 +196,17 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _bare(model: Model, images: Tensor, labels: Tensor, steps: int) -> tuple[Span, Span]:
+def _bare(forward: Any, images: Tensor, target: SemanticTarget, steps: int) -> tuple[Span, Span]:
     """One step (forward and backward) and one forward alone, each as the mean over ``steps``."""
-    size = (images.shape[-2], images.shape[-1])
 
     def loss(x: Tensor) -> Tensor:
-        return F.cross_entropy(px.logits(dense(model(x), size)), labels, ignore_index=255)
+        output = forward(x, target, {})
+        if isinstance(output, DenseOutput):
+            return F.cross_entropy(px.logits(output), target.labels, ignore_index=target.ignore)
+        parts = [output.class_logits, output.mask_logits]
+        if isinstance(output, RegionOutput):
+            parts += [output.boxes, output.objectness]
+        return sum((p.mean() for p in parts), torch.zeros((), device=x.device))
 
     def pairs() -> None:
         for _ in range(steps):
@@ -226,24 +239,34 @@ def _spent(result: Any) -> tuple[int, int]:
 
 def _prepared(spec: str | Attack, steps: int | None, classes: int) -> Attack:
     run = attack(spec)
-    if run.needs_fit and run.artefact is None:  # any class counts cost the same
-        run = run.with_artefact(Artefact("class-pixels", {"class_pixels": torch.ones(classes)}, "equal counts"))
+    if run.needs_fit and run.artefact is None:  # any class counts, and any prices, cost the same
+        counts = Artefact("class-pixels", {"class_pixels": torch.ones(classes)}, "equal counts")
+        run = run.with_artefact(prices.uniform(classes) if run.fit_name == prices.KIND else counts)
     if steps is None or "steps" in run.given or run.entry.steps in (0, 1):
         return run
     return attack(run, steps=steps)
 
 
-def _of(data: DataSet, batch: int) -> tuple[Tensor, Tensor]:
-    samples = [data[i] for i in range(min(batch, len(data)))]
+def _of(data: DataSet, batch: int, model: Model) -> tuple[Tensor, SemanticTarget]:
+    seen = data if isinstance(data, Mapped) else Mapped.of(data, model.spec)
+    samples = [seen[i] for i in range(min(batch, len(seen)))]
     if any(s.labels is None or s.image.shape != samples[0].image.shape for s in samples):
         raise UserError("bench: the first images need labels and one size; use --resize or --batch-size 1")
-    labels = torch.stack([s.labels for s in samples if s.labels is not None])
-    return torch.stack([s.image for s in samples]), torch.where(labels == data.ignore, 255, labels)
+    return torch.stack([s.image for s in samples]), _target(samples, model, seen.countable, seen.ignore)
 
 
-def _noise(batch: int, size: tuple[int, int], classes: int, seed: int) -> tuple[Tensor, Tensor]:
-    draw = generator(seed, "bench")
-    return torch.rand(batch, 3, *size, generator=draw), torch.randint(0, classes, (batch, *size), generator=draw)
+def _noise(batch: int, size: tuple[int, int], model: Model, seed: int) -> tuple[Tensor, SemanticTarget]:
+    draw, classes = generator(seed, "bench"), len(model.spec.classes)
+    images = torch.rand(batch, 3, *size, generator=draw)
+    labels = torch.randint(0, classes, (batch, *size), generator=draw)
+    samples = [Sample(str(i), x, y) for i, (x, y) in enumerate(zip(images, labels))]
+    return images, _target(samples, model, [False] * classes, 255)
+
+
+def _target(samples: Sequence[Sample], model: Model, things: Sequence[bool], ignore: int) -> SemanticTarget:
+    if outputs.kind(model) != "dense":
+        return truth.target(samples, things, ignore)
+    return SemanticTarget(torch.stack([s.labels for s in samples if s.labels is not None]), ignore)
 
 
 def _interval(s: dict[str, float]) -> str:
