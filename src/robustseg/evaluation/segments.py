@@ -79,11 +79,22 @@ def lowest_quality(parts: Sequence[Stats], classes: int) -> NDArray[np.int_] | N
 
 
 def lowest_ap(parts: Sequence[Stats], classes: Sequence[str]) -> NDArray[np.int_] | None:
-    """``(n,)`` for each image the attack that leaves the lowest AP of that image by itself."""
+    """``(n,)`` for each image the attack that leaves the lowest AP of that image by itself.
+
+    AP ranks the detections of all images together, so that this may leave more than one of the attacks alone; then
+    that attack is the choice for every image.
+    """
     if not all(_has(p, "instance") for p in parts):
         return None
     each = [[average_precision([s["instance"]], classes)["AP"] for s in p] for p in parts]
-    return np.nan_to_num(np.array(each, dtype=np.float64), nan=np.inf).argmin(0)
+    best = np.nan_to_num(np.array(each, dtype=np.float64), nan=np.inf).argmin(0)
+    choices = [best, *(np.full(len(best), a) for a in range(len(parts)))]
+
+    def joint(choice: NDArray[np.int_]) -> float:
+        value = average_precision([parts[a][i]["instance"] for i, a in enumerate(choice.tolist())], classes)["AP"]
+        return np.inf if value is None else value
+
+    return min(choices, key=joint)
 
 
 def worst_segments(parts: Sequence[Stats], setting: Setting, weights: Array) -> dict[str, Any]:
