@@ -74,7 +74,7 @@ def ours(name: str, network: nn.Module, x: Tensor, y: Tensor, eps: float, step: 
     goal = build.objective(chosen.entry, chosen.params, None)
     search = build.search(chosen.entry, chosen.params, goal, False)
 
-    def forward(images: Tensor) -> DenseOutput:
+    def forward(images: Tensor, target: object, state: object) -> DenseOutput:
         logits = network(images)
         return DenseOutput(logits[:, :, None, None] if flat else logits)
 
