@@ -131,9 +131,9 @@ def loss(layers: Sequence[tuple[Tensor, Tensor]], codes: Tensor, weights: Tensor
             wanted.append(soft[i][last][hit])
             weight.append(valid[last][i].expand(len(wanted[-1]), -1))
         z = torch.cat(picked)
-        if last:
+        if last and len(z):
             z = F.interpolate(z[None], large, mode="bilinear", align_corners=False)[0]
-        shapes = MaskLoss.apply(z.flatten(1), torch.cat(wanted), torch.cat(weight))
+        shapes = MaskLoss.apply(z.flatten(1), torch.cat(wanted), torch.cat(weight)) if len(z) else z.sum()
         ce = F.cross_entropy(classes.flatten(0, 1), target.flatten(), weights)
         total = total + MATCH["class"] * ce + shapes / count
     return total

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from recipes.augment import GREY, colour_jitter, make_batch, occurrence, scale_crop, window
+from recipes.augment import GREY, colour_jitter, make_batch, occurrence, scale_crop, stained, turned, window
 
 
 def seeded(seed=0):
@@ -94,3 +94,38 @@ def test_rare_classes_are_drawn_as_often_as_frequent_ones():
     assert 0.4 < share < 0.65
     _, target = make_batch(images, labels, [0] * 200, **how, aware=0.0, generator=seeded())
     assert not (target == 2).any()
+
+
+def test_objects_keep_their_numbers():
+    image, label = picture()
+    code = label.int() % 3 + 256 * (label.int() + 1000)
+    _, out_code = scale_crop(image, code, (40, 40), (0.8, 3), 0.2, 255, seeded(2), around=1)
+    assert out_code.dtype == torch.int32
+    assert set(out_code.unique().tolist()) <= set(code.unique().tolist()) | {255}
+    assert (out_code & 255 == 1).any()
+    assert occurrence(code[None], 3)[1].tolist() == [1, 0]
+
+
+def test_a_square_is_turned_with_its_truth():
+    image, label = picture(16, 16)
+    quarters = set()
+    for seed in range(12):
+        turned_image, turned_label = turned(image, label, seeded(seed))
+        assert torch.equal(turned_image[0], turned_label)
+        quarters |= {k for k in range(4) if torch.equal(label.rot90(k), turned_label)}
+    assert quarters == {0, 1, 2, 3}
+
+
+def test_stains():
+    cells = torch.zeros(40, 3, 32, 32)
+    cells[:, :, 8:16, 8:16] = 0.1
+    dark, bright = (stained(cells, share, seeded(1)) for share in (0.0, 1.0))
+    inside = (slice(None), slice(None), slice(9, 15), slice(9, 15))
+    assert (dark[inside].mean((1, 2, 3)) > dark[:, :, 20:].mean((1, 2, 3))).all()
+    assert (bright[inside].mean((1, 2, 3)) < bright[:, :, 20:].mean((1, 2, 3))).float().mean() > 0.9
+    assert dark[inside].mean() > 0.3  # seen at another exposure
+    assert dark.min() >= 0
+    assert bright.max() <= 1
+    half = stained(cells, 0.5, seeded(1))
+    assert 8 < (half[:, :, 20:].mean((1, 2, 3)) > 0.5).sum() < 32
+    assert torch.equal(half, stained(cells, 0.5, seeded(1)))

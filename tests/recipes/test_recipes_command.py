@@ -46,6 +46,27 @@ def test_train_pause_resume_export(hf_recipe, camvid, tmp_path, monkeypatch, cap
         assert (out / name).stat().st_size > 0
 
 
+def test_objects_from_files_to_the_card(regions_recipe, cells, tmp_path, monkeypatch, capsys):
+    recipe = dataclasses.replace(regions_recipe, name="nuclei-maskrcnn", lr=1e-2, stain=None, jitter=0.0)
+    monkeypatch.setitem(RECIPES, "nuclei-maskrcnn", recipe)
+    monkeypatch.setitem(command.HELD_OUT, "dsb2018", 1)
+    for split in ("train", "test"):
+        (tmp_path / "cells" / split).mkdir(parents=True)
+        for i, (image, code) in enumerate(zip(*cells)):
+            Image.fromarray(image.movedim(0, -1).numpy()).save(tmp_path / "cells" / split / f"{i}.png")
+            numbers = (code >> 8).numpy().astype("uint16")
+            Image.fromarray(numbers).save(tmp_path / "cells" / split / f"{i}_inst.png")
+    data = ["--data", str(tmp_path / "cells"), "--checkpoints", str(tmp_path / "ckpt")]
+    assert command.main(["nuclei-maskrcnn", *data, "--out", str(tmp_path / "out")]) == 0
+    facts = json.loads((tmp_path / "out" / "robustseg.json").read_text())
+    assert set(facts["clean"]) >= {"AP", "AP50", "mIoU"}
+    assert facts["things"] == ["nucleus"]
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert f"AP50 **{facts['clean']['AP50']:.3f}**" in card
+    assert "Mask R-CNN" in card
+    assert f"AP50 {facts['clean']['AP50']:.4f}" in capsys.readouterr().out
+
+
 def test_missing_data_is_one_line(tmp_path, capsys):
     assert command.main(["street-unet", "--data", str(tmp_path / "nothing")]) == 2
     assert capsys.readouterr().out.count("\n") == 1

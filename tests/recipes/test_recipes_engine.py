@@ -1,11 +1,13 @@
 """The training loop: it learns, and a killed run ends where an uninterrupted one ends, bit for bit."""
 
+import dataclasses
 import itertools
 import json
 
 import pytest
 import torch
 from recipes.engine import draw_indices, learning_rate, train
+from recipes.kinds import objective
 from recipes.measure import in_training, measure
 from recipes.networks import build
 
@@ -27,9 +29,12 @@ def test_twenty_steps_lower_the_loss(hf_recipe, scenes, tmp_path):
     assert after["aAcc"] > max(0.8, before["aAcc"])
 
 
-@pytest.mark.parametrize("fixture", ["hf_recipe", "smp_recipe"])
-def test_a_killed_run_resumes_bit_equal(fixture, request, scenes, tmp_path):
-    recipe = request.getfixturevalue(fixture)
+@pytest.mark.parametrize(
+    ("fixture", "data"),
+    [("hf_recipe", "scenes"), ("smp_recipe", "scenes"), ("universal_recipe", "cells"), ("regions_recipe", "cells")],
+)
+def test_a_killed_run_resumes_bit_equal(fixture, data, request, tmp_path):
+    recipe, scenes = request.getfixturevalue(fixture), request.getfixturevalue(data)
     train(recipe, *scenes, tmp_path / "whole")
 
     def die(row):
@@ -52,6 +57,25 @@ def test_a_killed_run_resumes_bit_equal(fixture, request, scenes, tmp_path):
             assert torch.equal(value, parts[kind][key]), (kind, key)
     steps = [json.loads(line)["step"] for line in (tmp_path / "parts" / "curve.jsonl").read_text().splitlines()]
     assert steps == sorted(set(steps))  # what was repeated is logged once
+
+
+@pytest.mark.parametrize("fixture", ["universal_recipe", "regions_recipe"])
+def test_networks_that_find_objects_learn(fixture, request, cells, tmp_path):
+    recipe = dataclasses.replace(request.getfixturevalue(fixture), lr=1e-2, jitter=0.0, stain=None)
+    images, codes = cells
+
+    def cost(network):
+        torch.manual_seed(0)  # the detector samples
+        pixels = (images.float() / 255 - torch.tensor(recipe.mean).view(3, 1, 1)) / torch.tensor(recipe.std).view(
+            3, 1, 1
+        )
+        return objective(recipe, codes)(network.train(), pixels, codes.long(), False).item()
+
+    before = cost(build(recipe))
+    train(recipe, images, codes, tmp_path)
+    trained = build(recipe)
+    trained.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True)["network"])
+    assert cost(trained) < 0.7 * before
 
 
 def test_no_minutes_no_step(hf_recipe, scenes, tmp_path):

@@ -5,7 +5,8 @@ import json
 import pytest
 import torch
 from recipes.export import describe, export, reload
-from recipes.networks import build, logits
+from recipes.measure import exported, in_training
+from recipes.networks import HEAD, bare, build, logits
 
 
 @pytest.mark.parametrize("fixture", ["hf_recipe", "smp_recipe"])
@@ -20,6 +21,23 @@ def test_reload_gives_the_same_logits(fixture, request, tmp_path):
         a, b = logits(network, pixels), logits(again, pixels)
     assert (a - b).abs().max() < 0.02 * a.std()  # half precision keeps 11 bits
     assert {p.dtype for p in network.parameters()} == {torch.float32}  # the original was not touched
+
+
+@pytest.mark.parametrize("fixture", ["universal_recipe", "regions_recipe"])
+def test_users_get_what_was_trained(fixture, request, tmp_path):
+    recipe = request.getfixturevalue(fixture)
+    network = build(recipe)
+    assert hasattr(network, HEAD) == (recipe.task == "universal")
+    export(bare(network), recipe, tmp_path)
+    model = exported(recipe, tmp_path)
+    assert model.spec.classes == recipe.classes
+    assert model.spec.task == recipe.task
+    pixels = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        outputs = in_training(network, recipe)(pixels), model(pixels)
+    a, b = (o.class_logits if recipe.task == "universal" else o.objectness for o in outputs)
+    assert (a - b).abs().max() < 0.03 * a.std()
+    assert hasattr(network, HEAD) == (recipe.task == "universal")  # the original keeps its head
 
 
 def test_robustseg_json(hf_recipe, tmp_path):

@@ -1,10 +1,12 @@
 """Scores of a network whose answers are known."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 import torch
-from recipes.measure import in_training, measure
+import torch.nn.functional as F
+from recipes.measure import batches, in_training, measure, measure_segments
 from torch import nn
 
 from robustseg.tasks.semantic import predict
@@ -40,3 +42,39 @@ def test_padding_does_not_move_the_prediction(hf_recipe):
         recipe = dataclasses.replace(hf_recipe, multiple=multiple)
         output = in_training(Threshold(), recipe)(images.float() / 255)
         assert torch.equal(predict(output, (7, 10)), (images[:, 0] > 127).long())
+
+
+class Squares(nn.Module):
+    """Three queries: the ground, the bright left half, the bright right half; an image without light has no object."""
+
+    def forward(self, pixels):
+        bright = pixels[:, 0] > 0
+        half = torch.arange(pixels.shape[-1]) < pixels.shape[-1] // 2
+        masks = torch.stack([~bright, bright & half, bright & ~half], 1)
+        there = masks.flatten(2).any(2)
+        classes = torch.where(there, torch.tensor([0, 1, 1]), 2)
+        logits = 20 * F.one_hot(classes, 3).float()
+        return SimpleNamespace(class_queries_logits=logits, masks_queries_logits=40.0 * masks - 20)
+
+
+def test_segments_by_hand(universal_recipe):
+    recipe = dataclasses.replace(universal_recipe, classes=("dark", "bright"), things=("bright",), multiple=1)
+    code = torch.zeros(2, 8, 16, dtype=torch.int32)
+    code[:, 2:6, 2:6] = 1 + 256 * 300
+    code[0, 2:6, 10:14] = 1 + 256 * 301
+    images = images_of((code > 0).int().tolist())
+    scores = measure_segments(in_training(Squares(), recipe), images, code, recipe)
+    assert scores["PQ"] == scores["AP50"] == scores["mIoU"] == 1
+    # one of the two objects of the first image is twice as large as what is found: IoU 1/2 is a match for AP50 only
+    code[0, :, 10:14] = 1 + 256 * 301
+    scores = measure_segments(in_training(Squares(), recipe), images, code, recipe)
+    assert scores["PQ_per_class"]["bright"] == pytest.approx(2 / 3)  # two right, one missed, one invented
+    assert scores["AP50"] == 1
+    assert scores["AP"] < 0.9
+    assert 0.9 < scores["PQ_st"] < 1
+
+
+def test_images_of_one_size_share_a_batch():
+    images = [torch.zeros(3, *s) for s in ((4, 4), (4, 4), (4, 8), (4, 4), (4, 4), (4, 4))]
+    found = [len(x) for x, _ in batches(images, [i[0] for i in images], 2)]
+    assert found == [2, 1, 2, 1]
