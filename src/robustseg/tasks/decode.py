@@ -124,7 +124,7 @@ def winners(values: Tensor) -> Tensor:
     >>> winners(torch.tensor([[[1.0, 0.0, 2.0]], [[1.0, 3.0, 1.0]]])).tolist()
     [[0, 1, 0]]
     """
-    if values.device.type != "cpu":
+    if values.device.type != "cpu" or values.dtype == torch.bfloat16:  # numpy has no bfloat16
         return values.max(0).indices
     planes = values.detach().numpy()
     best, found = planes[0].copy(), np.zeros(planes.shape[1:], np.min_scalar_type(len(planes)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,9 +31,12 @@ def mask_boxes(masks: Array) -> Array:
     return np.stack([x0, y0, x1, y1], 1)
 
 
-def areas(masks: Array) -> Array:
-    """Pixels ``(N,)`` int64 of ``masks (N,H,W)`` bool."""
-    return np.array([np.count_nonzero(m) for m in masks], dtype=np.int64)
+def areas(masks: Array, boxes: Array | None = None) -> Array:
+    """Pixels ``(N,)`` int64 of ``masks (N,H,W)`` bool; ``boxes`` where they are known."""
+    if boxes is None:
+        return np.array([np.count_nonzero(m) for m in masks], dtype=np.int64)
+    parts = (m[y0:y1, x0:x1] for m, (x0, y0, x1, y1) in zip(masks, boxes.tolist()))
+    return np.array([np.count_nonzero(p) for p in parts], dtype=np.int64)
 
 
 def layers(masks: Array, boxes: Array | None = None) -> list[Array]:
@@ -42,7 +46,8 @@ def layers(masks: Array, boxes: Array | None = None) -> list[Array]:
     [[[1, 1, 3]], [[0, 2, 2]]]
     """
     found: list[Array] = []
-    for k, (x0, y0, x1, y1) in enumerate(mask_boxes(masks) if boxes is None else boxes):
+    known = mask_boxes(masks) if boxes is None else boxes
+    for k, (x0, y0, x1, y1) in enumerate(known.tolist()):
         mask = masks[k, y0:y1, x0:x1]
         for layer in found:
             if not layer[y0:y1, x0:x1][mask].any():
@@ -54,14 +59,17 @@ def layers(masks: Array, boxes: Array | None = None) -> list[Array]:
     return found
 
 
-def intersections(masks: Array, truth: Array) -> Array:
-    """Common pixels ``(N,M)`` int64 of ``masks (N,H,W)`` and ``truth (M,H,W)`` bool; both may overlap themselves."""
+def intersections(masks: Array, truth: Array, maps: Sequence[Array] | None = None) -> Array:
+    """Common pixels ``(N,M)`` int64 of ``masks (N,H,W)`` and ``truth (M,H,W)`` bool; both may overlap themselves.
+
+    ``maps``: the :func:`layers` of ``truth`` where they are known.
+    """
     number = len(truth)
     found = np.zeros((len(masks), number), np.int64)
     if not found.size:
         return found
-    maps = layers(truth)
-    for n, (x0, y0, x1, y1) in enumerate(mask_boxes(masks)):
+    maps = layers(truth) if maps is None else maps
+    for n, (x0, y0, x1, y1) in enumerate(mask_boxes(masks).tolist()):
         mask = masks[n, y0:y1, x0:x1]
         for ids in maps:
             found[n] += np.bincount(ids[y0:y1, x0:x1][mask], minlength=number + 1)[1:]

@@ -122,11 +122,13 @@ class _Objects:
     def __init__(self, target: SegmentTarget, i: int) -> None:
         categories = target.categories[i].cpu()
         thing = target.things.cpu()[categories.clamp_min(0)] & (categories >= 0)
-        self.masks = target.masks[i].cpu()[thing].numpy()
+        masks = target.masks[i].cpu()
+        self.masks = (masks if bool(thing.all()) else masks[thing]).numpy()  # hundreds of nuclei are 100 MB
         self.classes = categories[thing].numpy()
         self.crowd = target.crowd[i].cpu()[thing].numpy()
-        self.area = areas(self.masks)
         self.boxes = mask_boxes(self.masks)
+        self.area = areas(self.masks, self.boxes)
+        self.maps = layers(self.masks, self.boxes)
 
     def statistics(self, iou: Array, found: Instances, area: Array) -> dict[str, Any]:
         """Matches of detections with these objects; as official, an object's size is its mask's, also for boxes."""
@@ -146,8 +148,9 @@ class _Overlap:
         else:
             _, first, again = np.unique(found.query.numpy(), return_index=True, return_inverse=True)
         self.masks = masks
-        self.inter = intersections(masks[first], objects.masks)[again]
-        self.area = areas(masks[first])[again]
+        shared = masks if found.query is None else masks[first]
+        self.inter = intersections(shared, objects.masks, objects.maps)[again]
+        self.area = areas(shared)[again]
         self.boxes = found.boxes.numpy().astype(np.float64)
         self.box_area = (self.boxes[:, 2:] - self.boxes[:, :2]).prod(1)
 
@@ -174,7 +177,7 @@ def _instance_fates(now: _Overlap, before: _Overlap | None) -> list[list[Any]]:
     if before is None:
         return fates.entries(now.sure())
     sure, had = (o.found.scores.numpy() >= SURE for o in (now, before))
-    masks, masks_before = now.masks[sure], before.masks[had]
+    masks, masks_before = now.masks[np.flatnonzero(sure)], before.masks[np.flatnonzero(had)]
     same = now.found.labels.numpy()[sure][:, None] == before.found.labels.numpy()[had][None]
     iou = instance.mask_iou(masks, masks_before, np.zeros(len(masks_before), bool))
     return fates.entries(now.sure(), before.sure(), (same & (iou > 0.5)).any(1))
@@ -186,9 +189,10 @@ def _instance_edges(now: _Overlap, objects: _Objects, classes: int) -> dict[str,
     # only the best of its class for every object: few masks, few layers
     same = np.where(overlaps.classes[:, None] == overlaps.named[None], iou, 0.0)
     best = np.unique(same.argmax(1)) if same.size else np.zeros(0, int)
-    masks = now.masks[now.found.scores.numpy() >= SURE][best]
-    true = objects.masks[~objects.crowd]
-    biou = boundary.pairs(layers(masks), layers(true), len(masks), len(true))
+    masks = now.masks[np.flatnonzero(now.found.scores.numpy() >= SURE)[best]]
+    counted = ~objects.crowd
+    true = objects.maps if counted.all() else layers(objects.masks[counted], objects.boxes[counted])
+    biou = boundary.pairs(layers(masks), true, len(masks), int(counted.sum()))
     return _edges(iou[:, best], biou, overlaps.classes, overlaps.named[best], overlaps.truth > 0, classes)
 
 
