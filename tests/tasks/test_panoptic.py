@@ -69,3 +69,10 @@ def test_absent_classes_are_left_out_and_statistics_add():
 def test_an_id_without_a_category_is_refused():
     with pytest.raises(ValueError, match="id 2 has no category"):
         PanopticMap(row(1, 2), np.array([0]))
+
+
+def test_several_crowds_of_a_class_excuse_together():
+    truth = PanopticMap(row(1, 1, 2, 2, 3, 3), np.array([0, 0, 1]), np.array([True, True, False]))
+    found = PanopticMap(row(1, 1, 1, 1, 1, 2), np.array([0, 1]))
+    stats = statistics(found, truth, 2)
+    assert stats == {"iou": [0.0, 0.0], "tp": [0, 0], "fp": [0, 1], "fn": [0, 1]}

@@ -123,7 +123,7 @@ def average_precision(rows: Sequence[Mapping[str, Any]], classes: Sequence[str])
     once = np.ones((1, len(rows)))
     table = np.full((len(AREAS), len(THRESHOLDS), len(classes)), np.nan)
     for c, ranking in enumerate(each):
-        for a in range(len(AREAS)):
+        for a in np.flatnonzero(ranking.objects.any(0)).tolist():
             for t in range(len(THRESHOLDS)):
                 table[a, t, c] = _precision(ranking, once, a, t)[0]
 
@@ -142,7 +142,7 @@ def resampled(rows: Sequence[Mapping[str, Any]], classes: Sequence[str], weights
     """
     found = np.full((len(weights), len(THRESHOLDS), len(classes)), np.nan)
     for c, ranking in enumerate(rankings(rows, len(classes))):
-        for t in range(len(THRESHOLDS)):
+        for t in range(len(THRESHOLDS) if ranking.objects[:, 0].any() else 0):
             found[:, t, c] = _precision(ranking, weights, 0, t)
 
     def mean(values: Array) -> Array:
