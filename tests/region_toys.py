@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torchvision.ops import roi_align
 
 from robustseg.ops import boxes as bx
 from robustseg.types import ModelSpec, RegionOutput, Sample, Segments, SegmentTarget
@@ -37,13 +38,14 @@ class ToyRegions:
         B, _, H, W = images.shape
         glow = self.module(images)
 
-        def inside(boxes: Tensor, side: int) -> Tensor:
-            return bx.crops(glow.expand(-1, boxes.shape[1], -1, -1), boxes, side)
+        def inside(boxes: Tensor, side: int = 8) -> Tensor:
+            rois = torch.cat([torch.arange(B).repeat_interleave(boxes.shape[1])[:, None], boxes.reshape(-1, 4)], 1)
+            return roi_align(glow, rois, (side, side), 1.0, 1, aligned=True).view(*boxes.shape[:2], side, side)
 
         anchors = self.anchors.expand(B, -1, 4)
-        objectness = inside(anchors, 4).flatten(2).mean(2)
+        objectness = inside(anchors).flatten(2).mean(2)
         rois = anchors if proposals is None else proposals
-        mean = inside(rois, 4).flatten(2).mean(2)
+        mean = inside(rois).flatten(2).mean(2)
         K = len(self.spec.classes)
         logits = [torch.zeros_like(mean), mean, *[torch.full_like(mean, -self.other)] * (K - 2)]
         moved = rois + self.drift * mean[..., None] * rois.new_tensor([1.0, 0, 1, 0])
@@ -51,7 +53,7 @@ class ToyRegions:
         def masks(boxes):
             n = [len(b) for b in boxes]
             padded = torch.stack([torch.cat([b, b.new_zeros(max(n) - len(b), 4)]) for b in boxes])
-            cells = inside(padded, 8)
+            cells = inside(padded)
             return torch.cat([c[:k] for c, k in zip(cells, n)])[:, None].expand(-1, K, -1, -1)
 
         return RegionOutput(

@@ -206,3 +206,16 @@ def test_step_size_reaches_every_update(update, eps):
     )
     assert near.abs().max() <= 2.01 * 8 / 255 / 100
     assert far.abs().max() > 10 * near.abs().max() > 0
+
+
+# ------------------------------------------------------------------------- DAG
+
+
+@pytest.mark.parametrize("kind", ["linf", "l2"])
+def test_the_largest_entry_of_a_normalised_step_is_its_length(kind):
+    gradient = torch.tensor([[[[3e-9, -1e-9]]], [[[5.0, 20.0]]], [[[0.0, 0.0]]]])
+    where = Ball(kind, 1.0).bind(torch.full_like(gradient, 0.5))
+    path, _ = walk(updates.normalised(0.01), lambda k, x: gradient, lambda k, x: torch.zeros(3), 3, where)
+    step = gradient / torch.tensor([3e-9, 20.0, 1.0]).view(3, 1, 1, 1) * 0.01
+    for k in range(4):
+        assert torch.allclose(path[k], k * step, rtol=1e-5)

@@ -76,10 +76,11 @@ def encoded(goal: Tensor, boxes: Tensor, weights: tuple[float, float, float, flo
     return torch.stack([dx, dy, (gw / w).log(), (gh / h).log()], -1) * boxes.new_tensor(weights)
 
 
-def crops(masks: Tensor, boxes: Tensor, side: int) -> Tensor:
+def crops(masks: Tensor, boxes: Tensor, side: int, *, aligned: bool = True) -> Tensor:
     """What ``masks (B,N,H,W)`` show inside ``boxes (B,N,...,4)``, resampled: ``(B,N,...,side,side)`` in [0,1].
 
-    Every mask is read in its own boxes (RoIAlign, as Mask R-CNN's training targets are).
+    Every mask is read in its own boxes (RoIAlign, bilinear). ``aligned=False``: half a pixel off, as the training
+    targets of torchvision's Mask R-CNN are.
     """
     from torchvision.ops import roi_align
 
@@ -89,7 +90,7 @@ def crops(masks: Tensor, boxes: Tensor, side: int) -> Tensor:
         return boxes.new_zeros(shape)
     index = torch.arange(B * N, device=boxes.device, dtype=boxes.dtype).repeat_interleave(boxes[0, 0].numel() // 4)
     rois = torch.cat([index[:, None], boxes.reshape(-1, 4)], 1)
-    return roi_align(masks.reshape(-1, 1, H, W).to(boxes), rois, (side, side), 1.0).view(shape)
+    return roi_align(masks.reshape(-1, 1, H, W).to(boxes), rois, (side, side), 1.0, aligned=aligned).view(shape)
 
 
 def paired_iou(a: Tensor, b: Tensor) -> Tensor:

@@ -153,7 +153,7 @@ def _surrogate(odds: Tensor, iou: Tensor, free: Tensor, quality: Tensor, truth: 
     reach = own + F.logsigmoid((iou - 0.5) / WIDTH)  # a detection below IoU 1/2 is no detection of this object
     reach = torch.where(near, reach, -50.0)
     best = temperature * (reach / temperature).logsumexp(1)  # (B,S)
-    weight = (reach.detach() / temperature).softmax(1)
+    weight = (reach / temperature).softmax(1)
     reached = (weight * _gated(iou)).sum(1) * quality
 
     above = ((best[:, None, :] - best[..., None]) / temperature).sigmoid()  # (B,S,S) how much others lie above

@@ -59,7 +59,7 @@ def mask_loss(output: RegionOutput, truth: Truth) -> Tensor:
     B, S, T = best.indices.shape
     boxes = output.proposals.gather(1, best.indices.view(B, S * T, 1).expand(-1, -1, 4)).view(B, S, T, 4)
     logits = masks_of(output, truth, boxes)
-    inside = bx.crops(truth.masks, boxes, logits.shape[-1])
+    inside = bx.crops(truth.masks, boxes, logits.shape[-1], aligned=False)
     ce = F.binary_cross_entropy_with_logits(logits, inside, reduction="none").flatten(3).mean(3)
     return mean_over(ce, best.values >= 0.5, (1, 2))
 
