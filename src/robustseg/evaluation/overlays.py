@@ -22,9 +22,9 @@ from robustseg.types import SegmentTarget
 
 __all__ = ["FATE_COLOURS", "Truth", "truth_of"]
 
-FATE_COLOURS = {
-    "kept": (24, 30, 38), "lost": (200, 30, 40), "flipped": (240, 140, 20), "split": (0, 150, 136),
-    "merged": (126, 87, 194), "invented": (255, 0, 170),
+FATE_COLOURS = {  # those of the report's page
+    "kept": (24, 30, 38), "lost": (200, 30, 40), "flipped": (217, 119, 6), "split": (0, 137, 123),
+    "merged": (126, 87, 194), "invented": (230, 0, 154),
 }  # fmt: skip
 GREY = (205, 210, 216)
 NUMBERED = 60  # numbers on one picture, the largest segments first
@@ -87,12 +87,17 @@ class Truth:
         for t in lost:
             layer.dashes(self.shown.masks[t], self.colours[t])
         invented = np.flatnonzero(held.owner == INVENTED).tolist()
+        told: set[int] = set()  # several detections of one object share a number
         for p in self._numbered(found):
             owner = int(held.owner[p])
+            if owner in told:
+                continue
             if owner >= 0:
                 fate, name = held.fates[owner], self._name(found, p)
                 text = f"{owner + 1} {name}" if fate == "flipped" else str(owner + 1)
                 layer.badge(found.masks[p], text, FATE_COLOURS[fate], "" if fate == "flipped" else name)
+                if fate != "split":
+                    told.add(owner)
             elif owner == INVENTED:
                 text = f"+{invented.index(p) + 1}"
                 layer.badge(found.masks[p], text, FATE_COLOURS["invented"], self._name(found, p))

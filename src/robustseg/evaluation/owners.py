@@ -89,7 +89,7 @@ def seen(prediction: Prediction, i: int, task: str, target: SegmentTarget) -> Sh
         return Shown(one.masks.cpu()[sure].numpy(), one.labels.cpu()[sure].numpy())
     assert prediction.masks is not None
     counted = target.counted[i].cpu()
-    masks = prediction.masks[i].cpu()[counted].numpy()
+    masks = prediction.masks[i].cpu()[: len(counted)][counted].numpy()  # padded to the most prompts of its batch
     return Shown(masks, target.categories[i].cpu()[counted].numpy())
 
 

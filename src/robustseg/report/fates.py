@@ -22,7 +22,7 @@ MEANING = {
     "flipped": "one of another class has",
     "merged": "one segment of its class covers most of it and most of another true segment too",
     "split": "several segments of its class lie in it and together cover most of it",
-    "lost": "none of these: its pixels went to void or to segments of something else",
+    "lost": "none of these: its pixels went to nothing (void) or to something else",
     "invented": "a predicted segment that stands for no true one: a false positive",
 }
 SHOWN = 60  # segments listed under one picture
@@ -180,11 +180,11 @@ def named(classes: Sequence[str], c: Any) -> str:
 
 def became(fate: str, other: Any, classes: Sequence[str]) -> str:
     """What stands where the segment was."""
-    name = named(classes, other) if other is not None else "void"
+    name = named(classes, other) if other is not None else "nothing"
     return {
         "flipped": name,
         "merged": f"one with another {name}",
-        "lost": name if other is None else f"mostly {name}",
+        "lost": "nothing" if other is None else f"mostly {name}",
         "invented": f"on {name}",
     }.get(fate, "")
 
