@@ -18,6 +18,9 @@ _FACE = {
     "evaluate": "robustseg.evaluation.run",
     "AttackResult": "robustseg.types",
     "DenseOutput": "robustseg.types",
+    "QueryOutput": "robustseg.types",
+    "RegionOutput": "robustseg.types",
+    "SegmentTarget": "robustseg.types",
     "SemanticTarget": "robustseg.types",
     "UserError": "robustseg.errors",
 }
@@ -29,11 +32,14 @@ if TYPE_CHECKING:
     from robustseg.evaluation.run import evaluate
     from robustseg.models import load_model, wrap
     from robustseg.report.page import report
-    from robustseg.types import AttackResult, DenseOutput, SemanticTarget
+    from robustseg.types import AttackResult, DenseOutput, QueryOutput, RegionOutput, SegmentTarget, SemanticTarget
 
 __all__ = [
     "AttackResult",
     "DenseOutput",
+    "QueryOutput",
+    "RegionOutput",
+    "SegmentTarget",
     "SemanticTarget",
     "UserError",
     "attack",

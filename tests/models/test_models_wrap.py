@@ -9,7 +9,7 @@ from tiny_networks import OneByOne
 from torch import nn
 
 import robustseg as rs
-from robustseg.types import DenseOutput
+from robustseg.types import DenseOutput, QueryOutput
 
 AB = ["a", "b"]
 
@@ -199,7 +199,8 @@ def test_wishes_that_cannot_be_met_are_errors(images):
         ({"mean": (123.0, 116.0, 103.0)}, "pixel_range=255"),
         ({"mean": (0.485, 0.456, 0.406), "pixel_range": 255}, "multiply mean and std by 255"),
         ({"std": (0.0, 1.0, 1.0)}, "positive"),
-        ({"task": "panoptic"}, "only 'semantic'"),
+        ({"task": "panoptic"}, "'semantic' and 'universal'"),
+        ({"task": "universal", "things": ["cow"]}, "'cow', which is none of"),
         ({"multiple": 0}, "positive number"),
     ],
 )
@@ -264,3 +265,26 @@ def test_a_mistake_in_the_file_of_the_user_is_theirs_and_named(tmp_path, code, w
     with pytest.raises(rs.UserError, match=words) as caught:
         rs.load_model(f"py:{tmp_path / 'net.py'}:build")
     assert "\n" not in str(caught.value)
+
+
+def test_queries_of_ones_own_are_wrapped_as_a_universal_model():
+    from types import SimpleNamespace
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 2, 1)
+
+        def forward(self, x):
+            logits = x.mean((2, 3))[:, None, :].expand(-1, 2, -1)  # two queries, two classes and no object
+            return SimpleNamespace(class_queries_logits=logits, masks_queries_logits=self.conv(x))
+
+    model = rs.wrap(Net(), task="universal", classes=["sky", "car"], things=["car"])
+    output = model(torch.rand(1, 3, 4, 4))
+    assert (output.class_logits.shape, output.mask_logits.shape) == ((1, 2, 3), (1, 2, 4, 4))
+    assert (model.spec.tasks, model.spec.things) == (("semantic", "instance", "panoptic"), ("car",))
+    with pytest.raises(rs.UserError, match="wants a QueryOutput"):
+        rs.wrap(nn.Conv2d(3, 2, 1), task="universal", classes=["sky", "car"])(torch.rand(1, 3, 4, 4))
+    with pytest.raises(rs.UserError, match="2 classes and no object"):
+        rs.wrap(Net(), task="universal", classes=["sky", "car", "bus"], output=lambda r: QueryOutput(
+            r.class_queries_logits, r.masks_queries_logits))(torch.rand(1, 3, 4, 4))  # fmt: skip

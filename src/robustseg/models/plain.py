@@ -9,7 +9,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, cast
@@ -19,10 +19,11 @@ from torch import nn
 
 from robustseg.errors import UserError
 from robustseg.models.base import Adapter, fingerprint
-from robustseg.models.heads import DenseHead
+from robustseg.models.faults import Fault
+from robustseg.models.heads import DenseHead, QueryHead
 from robustseg.models.prepare import Prepare, Resize
 from robustseg.models.refs import Ref, near
-from robustseg.types import Model, ModelSpec
+from robustseg.types import Model, ModelSpec, Output, QueryOutput
 
 __all__ = ["load", "wrap"]
 
@@ -43,8 +44,12 @@ def wrap(
     kind: Literal["logits", "scores"] = "logits",
     name: str | None = None,
     output: Callable[[Any], Any] | None = None,
+    things: Sequence[str] = (),
 ) -> Adapter:
     """A model out of any `nn.Module` that maps pixels ``(B,C,H,W)`` to class scores ``(B,K,h,w)``.
+
+    ``task="universal"``: the module gives queries, as a `QueryOutput`, as an object with ``class_queries_logits`` and
+    ``masks_queries_logits``, or as whatever ``output`` makes one of; ``things`` names its countable classes.
 
     ``mean, std``: in the module's own channel order and range: with ``pixel_range=255`` write 123.675, not 0.485.
     ``multiple``: sides are padded to a multiple of it (mean colour) and the padding cut off the output again;
@@ -60,6 +65,9 @@ def wrap(
     [3.0, 3.0]
     """
     _check(module, task, classes, mean, std, channel_order, pixel_range, activation, kind, multiple, size)
+    foreign = next((t for t in things if t not in classes), None)
+    if foreign is not None:
+        raise UserError(f"things= names {foreign!r}, which is none of classes={list(classes)}")
     names = tuple(str(c) for c in classes)
     prepare = Prepare(
         mean=tuple(float(v) for v in mean),
@@ -69,7 +77,8 @@ def wrap(
         resize=Resize(height=size[0], width=size[1]) if size else None,
         multiple=multiple,
     )
-    head = DenseHead(len(names), activation, kind, output)
+    queries = task == "universal"
+    head = Queries(QueryHead(len(names)), output) if queries else DenseHead(len(names), activation, kind, output)
     facts = {
         "prepare": asdict(prepare),
         "classes": names,
@@ -80,8 +89,33 @@ def wrap(
         "structure": re.sub(r"0x[0-9a-f]+", "", str(module)),
     }
     module.eval()
-    spec = ModelSpec(name or type(module).__name__, task, names, fingerprint(module, facts), "plain")
+    spec = ModelSpec(name or type(module).__name__, task, names, fingerprint(module, facts), "plain", tuple(things))
     return Adapter(spec, module, prepare, head, _device(module))
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Reads queries of a user's module: ready ones, or what the head finds in its output."""
+
+    head: QueryHead
+    output: Callable[[Any], Any] | None = None
+
+    def __call__(self, raw: Any) -> Output:
+        value = self.output(raw) if self.output else raw
+        if not isinstance(value, QueryOutput):
+            if not hasattr(value, "class_queries_logits") or not hasattr(value, "masks_queries_logits"):
+                raise UserError(
+                    f"the model returned a {type(value).__name__}; task='universal' wants a QueryOutput: "
+                    "output=lambda r: robustseg.QueryOutput(class_logits, mask_logits)"
+                )
+            return self.head(value)
+        if value.class_logits.shape[-1] != self.head.classes + 1:
+            raise Fault(
+                "class-count-mismatch",
+                f"the queries have {value.class_logits.shape[-1] - 1} classes and no object, but {self.head.classes} "
+                "are named; correct classes=",
+            )
+        return value
 
 
 def load(ref: Ref) -> Model:
@@ -178,9 +212,9 @@ def _device(module: nn.Module) -> torch.device:
 def _check(module, task, classes, mean, std, order, pixel_range, activation, kind, multiple, size) -> None:
     if not isinstance(module, nn.Module):
         raise UserError(f"wrap wants an nn.Module, not {type(module).__name__}")
-    if task != "semantic":
-        raise UserError(f"task={task!r}: only 'semantic' can be wrapped")
-    if isinstance(classes, str) or len(classes) < 2:
+    if task not in ("semantic", "universal"):
+        raise UserError(f"task={task!r}: 'semantic' and 'universal' (mask classification) can be wrapped")
+    if isinstance(classes, str) or len(classes) < (2 if task == "semantic" else 1):
         raise UserError("classes= is a list of at least two names (a binary model has a background too)")
     if len(set(classes)) != len(classes):
         twice = next(c for c in classes if list(classes).count(c) > 1)
