@@ -82,11 +82,14 @@ def hard(output: QueryOutput) -> Decoded:
     # sigmoid and logarithm keep the order within a query only, so the product itself is compared
     rank = torch.where(kept, top.exp(), -1.0).unsqueeze(-1) * m.sigmoid()
     winner = rank.max(1).indices
-    wins = torch.zeros_like(m).scatter_(1, winner.unsqueeze(1), 1.0) * kept.unsqueeze(-1)
-    solid = m >= 0
-    region = wins * solid
-    won, own, left = wins.sum(-1), solid.sum(-1), region.sum(-1)
-    alive = kept & (left > 0) & (won >= OVERLAP * own)
+    solid = (m >= 0).to(m)
+    claimed = solid.gather(1, winner.unsqueeze(1))
+    region = torch.zeros_like(m).scatter_(1, winner.unsqueeze(1), claimed)
+    # sums over pixels by the number of the winner: a table of all queries would be read three times
+    nothing = m.new_zeros(m.shape[:2])
+    won = nothing.scatter_add(1, winner, torch.ones_like(claimed[:, 0]))
+    left = nothing.scatter_add(1, winner, claimed[:, 0])
+    alive = kept & (left > 0) & (won >= OVERLAP * solid.sum(-1))
     z = output.class_logits[..., :-1]
     label = torch.zeros_like(z).scatter_(-1, z.argmax(-1, keepdim=True), 1.0)
     return Decoded(alive.to(m), label, region)

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from robustseg.objectives.base import Constants, Objective
-from robustseg.objectives.queries.decoding import Temperatures, hard, soft
+from robustseg.objectives.queries.decoding import Temperatures, hard, keep_margin, soft
 from robustseg.objectives.queries.quality import Quality, quality
 from robustseg.objectives.queries.truth import Field, field_of
+from robustseg.ops.size import at_label_size
 from robustseg.types import QueryOutput, SegmentTarget, SemanticTarget, State, UserError, View
 
 __all__ = ["harm", "pq_price", "temperatures"]
@@ -75,10 +76,14 @@ def pq_price(start: Temperatures = START, end: Temperatures = END) -> Objective:
 def harm(view: View, target: SemanticTarget, state: State) -> Tensor:
     """How much of an image's panoptic quality is gone ``(B,)``: 0 nothing, ½ all of it, more with phantoms, at most 1.
 
-    ``½ Σ_c w_c [(G_c - S_c) + ½ PQ_c (P_c - G_c)] / Σ_c w_c G_c``, cut to [0,1], of the hard decoding at the size of
-    the masks; the prices are those of the state, else w = 1 and PQ = ½ for every class.
+    ``½ Σ_c w_c [(G_c - S_c) + ½ PQ_c (P_c - G_c)] / Σ_c w_c G_c``, cut to [0,1], of the hard decoding at label size, as
+    the metric decodes; the prices are those of the state, else w = 1 and PQ = ½ for every class.
     """
-    output, truth = segments_of(view, target)
+    output, _ = segments_of(view, target)
+    output = _kept(output)
+    size = (int(target.labels.shape[-2]), int(target.labels.shape[-1]))
+    output = QueryOutput(output.class_logits, at_label_size(output.mask_logits, size))
+    truth = field_of(target, output.mask_logits, output.class_logits.shape[-1] - 1)  # type: ignore[arg-type]
     found = quality(hard(output), truth, 0.0)
     weight = state.get("weight", found.predicted.new_ones(found.predicted.shape))
     pq = state.get("quality", torch.full_like(weight, 0.5))
@@ -86,3 +91,20 @@ def harm(view: View, target: SemanticTarget, state: State) -> Tensor:
     all_ = (weight * true).sum(1)
     lost = all_ + loss(found, truth, weight, pq) - (0.5 * weight * pq * true).sum(1)
     return (0.5 * lost / torch.maximum(all_, weight.mean(1))).clamp(0, 1)
+
+
+def _kept(output: QueryOutput) -> QueryOutput:
+    """The queries that the decoder keeps, and as many others as the image with most of them needs.
+
+    Masks at label size are dear on a CPU, where asking how many there are costs nothing; elsewhere all come along.
+    """
+    if output.class_logits.device.type != "cpu":
+        return output
+    margin, _ = keep_margin(output.class_logits)
+    number = max(int((margin > 0).sum(1).max()), 1)
+    at = margin.topk(number, dim=1).indices
+    z, m = output.class_logits, output.mask_logits
+    return QueryOutput(
+        z.gather(1, at.unsqueeze(-1).expand(-1, -1, z.shape[-1])),
+        m.gather(1, at.unsqueeze(-1).unsqueeze(-1).expand(-1, -1, *m.shape[2:])),
+    )
