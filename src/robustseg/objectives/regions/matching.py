@@ -6,7 +6,8 @@ its refined box of the object's class overlaps most, from IoU 1/2 on. Which regi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,7 +26,7 @@ DETECTED = 0.05  # probability below which a detection is dropped
 class Truth:
     """Objects of a batch: ``boxes (B,S,4)``, ``labels (B,S)`` (0 where not counted), ``there (B,S)`` bool, ``masks``.
 
-    ``crowd (B,S,4)``: boxes of groups that nobody counted, empty where there is none.
+    ``crowd (B,S,4)``: boxes of groups that nobody counted, empty where there is none; ``memo``: what is made once.
     """
 
     boxes: Tensor
@@ -33,6 +34,7 @@ class Truth:
     there: Tensor
     masks: Tensor
     crowd: Tensor
+    memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def any(self) -> Tensor:

@@ -20,6 +20,7 @@ from robustseg.types import RegionOutput
 
 __all__ = ["best_regions", "false_detections", "lost_boxes", "lost_classes", "lost_masks", "lost_proposals"]
 
+FIELD = 2000  # anchors that may still be kept; the network looks at some hundred of every level
 SURE = 3.0  # logits by which a false detection leads before it rests: probability 0.95
 TRIED = 3  # regions of an object whose masks are broken
 
@@ -28,17 +29,19 @@ def lost_proposals(output: RegionOutput, truth: Truth) -> Tensor:
     """First stage: the anchors that would propose a true object fall behind those that propose nothing.
 
     Only the order counts, for the best are kept whatever their objectness: an anchor is compared with the mean of the
-    best others, as many as there are proposals, which rise.
+    best others, as many as there are proposals, which rise. Anchors far behind all of these are lost already.
     """
+    R, A = output.proposals.shape[1], output.objectness.shape[1]
+    objectness, ahead = output.objectness.topk(min(max(FIELD, 4 * R), A), 1)
     with torch.no_grad():
-        boxes = bx.clipped(bx.decoded(output.box_deltas, output.anchors), output.size)
-        near = torch.where(truth.there[:, None], bx.iou(boxes, truth.boxes), 0)
-        near = near.amax(2) if near.shape[2] else near.new_zeros(near.shape[:2])
-        good = near >= REACH
-    others = output.objectness.masked_fill(good, -torch.inf)
-    rank = others.topk(min(output.proposals.shape[1], others.shape[1]), 1).values
+        at = ahead[..., None].expand(-1, -1, 4)
+        boxes = bx.decoded(output.box_deltas.gather(1, at), output.anchors.gather(1, at))
+        near = torch.where(truth.there[:, None], bx.iou(bx.clipped(boxes, output.size), truth.boxes), 0)
+        good = (near >= REACH).any(2)
+    rank = objectness.masked_fill(good, -torch.inf).topk(min(R, objectness.shape[1]), 1).values
     bar = mean_over(rank, rank.isfinite(), 1)
-    return torch.where(good.any(1), -mean_over(F.softplus(output.objectness - bar[:, None]), good, 1), bar)
+    lost = -mean_over(F.softplus(objectness - bar[:, None]), good, 1)
+    return torch.where(truth.any, lost, bar)
 
 
 def lost_classes(output: RegionOutput, truth: Truth) -> Tensor:

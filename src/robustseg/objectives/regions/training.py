@@ -21,6 +21,7 @@ __all__ = ["first_stage", "second_stage", "training_loss"]
 FIRST = (256, 0.5)  # sampled an image, at most this share positive
 SECOND = (512, 0.25)
 POSITIVE, NEGATIVE = 0.7, 0.3  # IoU of anchors
+AT_ONCE = 16  # objects that all anchors are compared with
 MASKED = 4  # proposals of an object whose masks count
 
 
@@ -78,17 +79,31 @@ def _expected(
     return total / (p + n).clamp_min(1)
 
 
-@torch.no_grad()
 def _anchors(output: RegionOutput, truth: Truth) -> tuple[Tensor, Tensor, Tensor]:
-    """Positive and negative anchors ``(B,A)`` and the box that each should become ``(B,A,4)``."""
-    near = torch.where(truth.there[:, None], bx.iou(output.anchors, truth.boxes), 0)
-    if not near.shape[2]:
-        nothing = torch.zeros_like(output.objectness, dtype=torch.bool)
-        return nothing, ~nothing, output.anchors
-    best, which = near.max(2)
-    closest = ((near == near.amax(1, keepdim=True)) & (near > 0)).any(2)  # every object has its anchors
-    positive = (best >= POSITIVE) | closest
-    return positive, (best < NEGATIVE) & ~closest, truth.boxes.gather(1, which[..., None].expand(-1, -1, 4))
+    """Positive and negative anchors ``(B,A)`` and the box that each should become ``(B,A,4)``.
+
+    Anchors do not move and there are many: compared once, a few objects at a time.
+    """
+    key = ("anchors", tuple(output.anchors.shape), output.size)
+    if key not in truth.memo:
+        truth.memo[key] = _compared(output.anchors, truth)
+    return truth.memo[key]
+
+
+@torch.no_grad()
+def _compared(anchors: Tensor, truth: Truth) -> tuple[Tensor, Tensor, Tensor]:
+    best = anchors.new_full(anchors.shape[:2], 0.0)
+    which = torch.zeros_like(best, dtype=torch.int64)
+    closest = torch.zeros_like(which, dtype=torch.bool)
+    for start in range(0, truth.boxes.shape[1], AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        near = torch.where(truth.there[:, None, part], bx.iou(anchors, truth.boxes[:, part]), 0)
+        top, index = near.max(2)
+        which = torch.where(top > best, index + start, which)
+        best = torch.maximum(best, top)
+        closest |= ((near == near.amax(1, keepdim=True)) & (near > 0)).any(2)  # every object has its anchors
+    goal = truth.boxes.gather(1, which[..., None].expand(-1, -1, 4)) if truth.boxes.shape[1] else anchors
+    return (best >= POSITIVE) | closest, (best < NEGATIVE) & ~closest, goal
 
 
 @torch.no_grad()
