@@ -46,6 +46,9 @@ def test_public_names():
     assert sorted(robustseg.__all__) == [
         "AttackResult",
         "DenseOutput",
+        "QueryOutput",
+        "RegionOutput",
+        "SegmentTarget",
         "SemanticTarget",
         "UserError",
         "attack",

@@ -73,7 +73,8 @@ class Sample:
 class DataSet(Protocol):
     """What a reader yields: samples by position, with stable ids, class names and one ignore value.
 
-    Optional: ``things`` (names of the countable classes) and ``tasks`` (what its truth can score; default: semantic).
+    Optional: ``things`` (names of the countable classes), ``tasks`` (what its truth can score; default: semantic) and
+    ``detections`` (how many an image are judged for AP; default: COCO's 100).
     """
 
     @property

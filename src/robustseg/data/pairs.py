@@ -78,6 +78,7 @@ class PairDataSet:
     -> value in the part files. ``size``: the (H,W)
     that everything is resized to. ``table``: class index -> new index or ignore, after a class map. ``limit``: how many
     images are shown. ``truth`` reads labels, instances and segments in place of ``code`` and its files.
+    ``detections``: how many an image are judged, COCO's 100 unless its images hold more objects.
     Objects: instance files where the set has them, else connected components of each thing class. Components only
     serve recall by object size: two cars that touch are one, so they are no instance truth, and ``tasks`` (what the
     truth can score) names "instance" and "panoptic" for sets with true instances alone.
@@ -92,6 +93,7 @@ class PairDataSet:
     task: str = "semantic"
     stuff_below: int = 1
     smallest: int = 1
+    detections: int = 100
     object_void: tuple[int, ...] = ()
     parts: Mapping[str, int] = field(default_factory=dict)
     size: tuple[int, int] | None = None
@@ -169,6 +171,7 @@ class PairDataSet:
         how = f"{self.task}|{self.classes}|{self.things}|{self.ignore}|{self.stuff_below}|{self.object_void}|{parts}"
         how += f"|{self.size}|{self.table}|{self.code.text if self.code else None}"
         how += f"|{self.smallest}" if self.smallest > 1 else ""
+        how += f"|{self.detections} detections" if self.detections != 100 else ""
         void = self.code.void_mask if self.code else None
         shared: list[tuple[str, tuple[Path, ...]]] = [("void", (void,) if void else ())]
         if self.truth is not None:

@@ -115,7 +115,8 @@ def _target(job: Job, counted: Sequence[Sample]) -> SemanticTarget:
 
 def _predict(job: Job, images: Tensor, target: SemanticTarget) -> tuple[Prediction, Tensor]:
     prompts = target.prompts if "prompted" in job.tasks and isinstance(target, SegmentTarget) else None
-    return referee.predict(job.model, images, tasks=job.tasks, things=job.data.countable, prompts=prompts)
+    return referee.predict(job.model, images, tasks=job.tasks, things=job.data.countable, prompts=prompts,
+                            most=job.data.detections)  # fmt: skip
 
 
 def _text(problem: Exception, images: int, may_shrink: bool) -> str:
@@ -257,7 +258,7 @@ def _statistics(
             clean_prediction=None if clean is None or clean.labels is None else clean.labels.cpu(),
         )
     if isinstance(target, SegmentTarget):
-        more = segment_rows(prediction, target, tasks=job.tasks, clean=clean)
+        more = segment_rows(prediction, target, tasks=job.tasks, clean=clean, most=job.data.detections)
         found = [{**row, **extra} for row, extra in zip(found, more, strict=True)]
     return found
 

@@ -70,6 +70,11 @@ class Mapped:
         return tuple(name for name, thing in zip(self.classes, self.countable, strict=True) if thing)
 
     @property
+    def detections(self) -> int:
+        """How many detections an image are judged."""
+        return int(getattr(self.data, "detections", 100))
+
+    @property
     def tasks(self) -> tuple[str, ...]:
         """What the truth can score."""
         return tuple(getattr(self.data, "tasks", ("semantic",)))

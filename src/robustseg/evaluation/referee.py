@@ -123,15 +123,17 @@ def predict(
     tasks: Sequence[str] = ("semantic",),
     things: Sequence[bool] = (),
     prompts: Tensor | None = None,
+    most: int = 100,
 ) -> tuple[Prediction, Tensor]:
     """What the model says of every image, and whether its scores are finite ``(B,)``.
 
-    The one path for clean and attacked images. ``prompts (B,S,4)`` only for models that are asked for one mask a box.
+    The one path for clean and attacked images. ``prompts (B,S,4)`` only for models that are asked for one mask a box;
+    ``most`` detections are taken from queries.
     """
     size = (int(images.shape[-2]), int(images.shape[-1]))
     with torch.no_grad(), fp32():
         output = model(images.float()) if prompts is None else model(images.float(), prompts=prompts)
-        return decode(output, size, things, tasks), _finite(output)
+        return decode(output, size, things, tasks, most=most), _finite(output)
 
 
 def _finite(output: Output) -> Tensor:

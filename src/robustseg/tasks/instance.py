@@ -1,7 +1,7 @@
 """Average precision after COCO's rules, from per-image matches that add.
 
-Rules (the official tool): per class and image the detections, best score first and at most 100, each take the free true
-object with the highest IoU of at least the threshold; true objects outside the area range, and crowds, are ignored, and
+Rules (the official tool): per class and image the detections, best score first and at most 100 (more where the data
+say so), each take the free true object with the highest IoU of at least the threshold; true objects outside the area range, and crowds, are ignored, and
 so are detections matched to them or, unmatched, outside the range themselves; the IoU with a crowd is the share of the
 *detection* inside it. Precision is made falling, read at 101 recalls, and averaged over thresholds 0.50 … 0.95 and over
 the classes that have an object.
@@ -37,7 +37,14 @@ def mask_iou(masks: Array, truth: Array, crowd: Array) -> Array:
 
 
 def statistics(
-    iou: Array, scores: Array, labels: Array, areas: Array, truth_labels: Array, truth_areas: Array, crowd: Array
+    iou: Array,
+    scores: Array,
+    labels: Array,
+    areas: Array,
+    truth_labels: Array,
+    truth_areas: Array,
+    crowd: Array,
+    most: int = MOST,
 ) -> dict[str, Any]:
     """Matches of one image, JSON-able: ``{class: {"objects": [per area range], "detections": [[score, codes], …]}}``.
 
@@ -49,7 +56,7 @@ def statistics(
     low, high = (np.array(ends)[:, None] for ends in zip(*AREAS.values()))
     for c in sorted({*labels.tolist(), *truth_labels.tolist()}):
         mine, true = np.flatnonzero(labels == c), np.flatnonzero(truth_labels == c)
-        mine = mine[np.argsort(-scores[mine], kind="mergesort")][:MOST]
+        mine = mine[np.argsort(-scores[mine], kind="mergesort")][:most]
         ignored = crowd[true] | (truth_areas[true] < low) | (truth_areas[true] > high)  # (A,M)
         outside = (areas[mine] < low) | (areas[mine] > high)
         codes = _match(iou[np.ix_(mine, true)], ignored, crowd[true], outside)

@@ -34,11 +34,17 @@ class Prediction:
 
 @torch.no_grad()
 def predict(
-    output: Output, size: tuple[int, int], things: Sequence[bool] | Tensor, tasks: Collection[str]
+    output: Output,
+    size: tuple[int, int],
+    things: Sequence[bool] | Tensor,
+    tasks: Collection[str],
+    *,
+    most: int = decode.MOST,
 ) -> Prediction:
     """The prediction at label size ``(H,W)`` for ``tasks`` out of semantic, panoptic, instance, prompted.
 
-    ``things (C,)`` says which of the model's classes are countable. Semantic labels of regions are painted from
+    ``things (C,)`` says which of the model's classes are countable; ``most`` detections are taken from queries (regions
+    have their model's own number). Semantic labels of regions are painted from
     instances with a score of at least 1/2. Raises UserError where the output cannot say what is asked.
     """
     things = [bool(t) for t in things]
@@ -54,10 +60,12 @@ def predict(
     if "prompted" in asked:
         _refuse(asked - {"prompted"}, "masks of prompts")
         return Prediction(masks=at_label_size(output.mask_logits, size) > 0)
-    return _of_queries(output, size, things, asked)
+    return _of_queries(output, size, things, asked, most)
 
 
-def _of_queries(output: QueryOutput, size: tuple[int, int], things: Sequence[bool], asked: set[str]) -> Prediction:
+def _of_queries(
+    output: QueryOutput, size: tuple[int, int], things: Sequence[bool], asked: set[str], most: int
+) -> Prediction:
     """One upsampling for all tasks, of the queries that some task needs."""
     labels: list[Tensor] = []
     maps: list[PanopticMap] = []
@@ -65,7 +73,7 @@ def _of_queries(output: QueryOutput, size: tuple[int, int], things: Sequence[boo
     number = output.class_logits.shape[1]
     for i, class_logits in enumerate(output.class_logits):
         scores, names, kept = decode.confident(class_logits)
-        pairs = decode.best_pairs(class_logits, things) if "instance" in asked else None
+        pairs = decode.best_pairs(class_logits, things, most) if "instance" in asked else None
         needed = torch.zeros(number, dtype=torch.bool, device=class_logits.device)
         needed |= "semantic" in asked
         if "panoptic" in asked:

@@ -22,16 +22,21 @@ SURE = 0.5  # score from which a detection is a segment of the image, for bounda
 
 
 def rows(
-    prediction: Prediction, target: SegmentTarget, *, tasks: Collection[str], clean: Prediction | None = None
+    prediction: Prediction,
+    target: SegmentTarget,
+    *,
+    tasks: Collection[str],
+    clean: Prediction | None = None,
+    most: int = instance.MOST,
 ) -> list[dict[str, Any]]:
     """One dictionary an image, with the parts that ``tasks`` (semantic, panoptic, instance, prompted) ask for.
 
     ``panoptic``: IoU sum, TP, FP, FN per class. ``instance``, ``boxes``: matches of masks and boxes. ``boundary``: see
     ``tasks.boundary.score``. ``prompted``: ``iou`` and ``biou`` of every prompt, and its ``class``. ``fates``: see
     ``tasks.fates``; of panoptic segments, or of the detections with a score of at least 1/2 where there is no panoptic
-    map. ``clean``: the prediction for the clean images of the same batch.
+    map. ``most`` detections an image and class are judged, COCO's 100 by default. ``clean``: the prediction for the clean images of the same batch.
     """
-    return [_row(prediction, target, i, set(tasks), clean) for i in range(len(target))]
+    return [_row(prediction, target, i, set(tasks), clean, most) for i in range(len(target))]
 
 
 def truth_map(target: SegmentTarget, i: int) -> PanopticMap:
@@ -52,7 +57,9 @@ def truth_map(target: SegmentTarget, i: int) -> PanopticMap:
     return PanopticMap(ids, target.categories[i].cpu()[real].numpy(), target.crowd[i].cpu()[real].numpy())
 
 
-def _row(found: Prediction, target: SegmentTarget, i: int, tasks: set[str], clean: Prediction | None) -> dict[str, Any]:
+def _row(
+    found: Prediction, target: SegmentTarget, i: int, tasks: set[str], clean: Prediction | None, most: int
+) -> dict[str, Any]:
     row: dict[str, Any] = {}
     classes = len(target.things)
     edges: dict[str, Any] = {}
@@ -67,8 +74,8 @@ def _row(found: Prediction, target: SegmentTarget, i: int, tasks: set[str], clea
     if "instance" in tasks and found.instances is not None:
         objects = _Objects(target, i)
         one = _Overlap(found.instances[i], objects)
-        row["instance"] = objects.statistics(one.iou(), found.instances[i], one.area)
-        row["boxes"] = objects.statistics(one.box_iou(), found.instances[i], one.box_area)
+        row["instance"] = objects.statistics(one.iou(), found.instances[i], one.area, most)
+        row["boxes"] = objects.statistics(one.box_iou(), found.instances[i], one.box_area, most)
         if "fates" not in row:
             earlier = None if clean is None or clean.instances is None else _Overlap(clean.instances[i], objects)
             row["fates"] = _instance_fates(one, earlier)
@@ -130,10 +137,10 @@ class _Objects:
         self.area = areas(self.masks, self.boxes)
         self.maps = layers(self.masks, self.boxes)
 
-    def statistics(self, iou: Array, found: Instances, area: Array) -> dict[str, Any]:
+    def statistics(self, iou: Array, found: Instances, area: Array, most: int) -> dict[str, Any]:
         """Matches of detections with these objects; as official, an object's size is its mask's, also for boxes."""
         return instance.statistics(
-            iou, found.scores.numpy(), found.labels.numpy(), area, self.classes, self.area, self.crowd
+            iou, found.scores.numpy(), found.labels.numpy(), area, self.classes, self.area, self.crowd, most
         )
 
 
