@@ -24,7 +24,7 @@ from robustseg.report.charts import (
 from robustseg.report.commands import commands
 from robustseg.report.fates import MEANING, bars, lines, share
 from robustseg.report.load import Entry, Run, interval, load, number
-from robustseg.report.metrics import bounded, columns, curves, label, leading, plain_label, tiles
+from robustseg.report.metrics import bounded, columns, curves, has, label, leading, plain_label, tiles
 from robustseg.report.pictures import gallery
 from robustseg.report.svg import swatch
 from robustseg.report.words import DEFINITIONS, TERMS, cautions, headline
@@ -166,6 +166,9 @@ def definitions(summary: Mapping[str, Any]) -> list[tuple[str, list[Any]]]:
         found.setdefault(str(name), []).append(str(meaning))
     for name, meaning in DEFINITIONS.items():
         found.setdefault(name, []).append(meaning)
+    for name in ("PQ", "AP", "mBIoU", "IoU_prompted", "fates"):
+        if not has(summary, name) and not (summary["clean"].get(name) and name == "fates"):
+            found.pop(name, None)  # no such number on this page
     return [(TERMS.get(name, name), meanings) for name, meanings in found.items()]
 
 

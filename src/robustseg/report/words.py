@@ -119,6 +119,8 @@ TERMS = {
     "worst_case": "worst case",
     "relative_drop": "relative drop",
     "recall": "recall by size",
+    "IoU_prompted": "IoU of prompts",
+    "fates": "fate of a segment",
 }
 
 DEFINITIONS: dict[str, Markup] = {
@@ -135,6 +137,24 @@ DEFINITIONS: dict[str, Markup] = {
     ),
     "ci95": Markup(
         "It speaks of other images, not of other attacks: it does not say how much lower a better attack would go."
+    ),
+    "PQ": Markup(
+        "<i>PQ<sub>c</sub> = Σ IoU / (TP + ½ FP + ½ FN) = SQ<sub>c</sub> · RQ<sub>c</sub></i>; a match needs the class "
+        "and <i>IoU &gt; ½</i>, so that it is unique. SQ: how well matches fit; RQ: how many there are. What is erased to "
+        "void is a miss. SQ and RQ are means over classes too, so that PQ is not their product. In the worst case they "
+        "belong to the choice of attacks that lowers PQ."
+    ),
+    "AP": Markup(
+        "Mean over classes and the thresholds <i>IoU ≥ 0.50, 0.55 … 0.95</i> of the area under precision over recall, "
+        "all detections of the data set ranked by score; s, m, l: objects under 32², under 96², larger. Its interval "
+        "comes from 200 resamples. A false detection below all true ones costs nothing: AP forgives what the fates show."
+    ),
+    "mBIoU": Markup("How well contours fit, where an IoU over the whole area hardly moves."),
+    "IoU_prompted": Markup("The model is asked with the true box; it never names a class. <i>found: IoU &gt; ½</i>."),
+    "fates": Markup(
+        "Every true segment has exactly one, the first that holds: kept, flipped, merged, split, lost. A false "
+        "positive that explains none of these is invented. Detections count from a score of ½ on. "
+        "<i>Taken by the attack</i>: kept on the clean image and no longer."
     ),
     "gradients": Markup(
         "Forward and backward passes per image: planned, and really spent (a solved image may stop early). "
