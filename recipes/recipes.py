@@ -224,12 +224,12 @@ NUCLEI_MASKRCNN = Recipe(
         ("ratios", (0.6, 1.0, 1.7)),
         ("hidden", 256),
         ("rpn_pre_nms_top_n_train", 400),
-        ("rpn_pre_nms_top_n_test", 400),
+        ("rpn_pre_nms_top_n_test", 1000),
         ("rpn_post_nms_top_n_train", 300),
-        ("rpn_post_nms_top_n_test", 300),
+        ("rpn_post_nms_top_n_test", 800),  # the test images hold up to 329 nuclei
         ("rpn_batch_size_per_image", 128),
         ("box_batch_size_per_image", 64),
-        ("box_detections_per_img", 200),
+        ("box_detections_per_img", 400),
     ),
     stages=(Stage(1300, (128, 128), 6, (0.6, 2.4)), Stage(800, (192, 192), 4, (0.5, 2.0))),
     folder="src/robustseg/zoo/nuclei-maskrcnn",
@@ -242,7 +242,7 @@ NUCLEI_MASK2FORMER = Recipe(
     task="universal",
     # patches of 2 pixels: masks of half the image's size, for objects of some ten pixels
     network=_mask2former(
-        96, 6, 101, model_type="swin", image_size=256, patch_size=2, embed_dim=36, depths=(2, 2, 2, 1),
+        96, 6, 301, model_type="swin", image_size=256, patch_size=2, embed_dim=36, depths=(2, 2, 2, 1),
         num_heads=(2, 4, 8, 16), window_size=4, drop_path_rate=0.0,
     ),
     stages=(Stage(1000, (128, 128), 4, (0.5, 2.0)), Stage(220, (256, 256), 2, (0.6, 1.5))),

@@ -16,6 +16,7 @@ from robustseg.types import ModelSpec, QueryOutput, Sample
 
 SKY, CAR = 0, 1
 CLASSES = ("sky", "car")
+SPEC = ModelSpec("queries", "universal", CLASSES, "0" * 16)
 
 
 @dataclass
@@ -23,7 +24,7 @@ class Queries:
     """Three sure queries, one a channel: sky where red is bright, a car where green is, another where blue is."""
 
     module: nn.Module = field(default_factory=lambda: nn.Conv2d(1, 1, 1))
-    spec: ModelSpec = ModelSpec("queries", "universal", CLASSES, "0" * 16)
+    spec: ModelSpec = SPEC
 
     def __call__(self, images: Tensor, **_: object) -> QueryOutput:
         classes = torch.tensor([[9.0, 0, 0], [0, 9.0, 0], [0, 9.0, 0]]).expand(len(images), -1, -1)

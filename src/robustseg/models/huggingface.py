@@ -24,13 +24,13 @@ from robustseg.types import ModelSpec
 
 __all__ = ["KEYS", "load", "load_folder"]
 
-KEYS = ("classes", "mean", "std", "norm", "size", "multiple", "task")
+KEYS = ("classes", "mean", "std", "norm", "size", "shortest", "longest", "multiple", "task")
 QUERIES = ("maskformer", "mask2former", "eomt", "eomt_dinov3")
 FORGET = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures")
 
 
 def load(ref: Ref) -> Adapter | sam.Prompted:
-    """``hf:PATH_OR_ID[?size=HxW|native&norm=imagenet&classes=...&task=semantic|universal]``."""
+    """``hf:PATH_OR_ID[?size=HxW|native&shortest=800&longest=1333&norm=imagenet&classes=...&task=semantic|universal]``."""
     ref.options.known(*KEYS)
     return load_folder(ref.path, ref.options, ref.text)
 

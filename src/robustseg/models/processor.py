@@ -30,6 +30,12 @@ def preparation(config: Any, processor: Any, facts: Mapping[str, Any], options: 
         resize = None
     elif size is not None:
         resize = Resize(height=int(size[0]), width=int(size[1]))
+    elif (shortest := options.integer("shortest")) is not None:
+        # the rule of the authors' own tests: one factor, whole pixels, then padding
+        resize = Resize(shortest=shortest, longest=options.integer("longest"), rounding="half")
+        multiple = NATIVE_MULTIPLE.get(config.model_type, multiple) if multiple == 1 else multiple
+        if config.model_type in SQUARE:
+            raise UserError(f"{options.ref}: {config.model_type} takes one square size only; leave shortest= out")
     elif processor is not None and not facts:
         resize, square, split = _geometry(config, processor, options)
     else:

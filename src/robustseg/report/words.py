@@ -140,14 +140,14 @@ DEFINITIONS: dict[str, Markup] = {
     ),
     "PQ": Markup(
         "<i>PQ<sub>c</sub> = Σ IoU / (TP + ½ FP + ½ FN) = SQ<sub>c</sub> · RQ<sub>c</sub></i>; a match needs the class "
-        "and <i>IoU &gt; ½</i>, so that it is unique. SQ: how well matches fit; RQ: how many there are. What is erased to "
+        "and <i>IoU &gt; ½</i>, so that it is unique. SQ: how well matches fit; RQ: how many. What is erased to "
         "void is a miss. SQ and RQ are means over classes too, so that PQ is not their product. In the worst case they "
         "belong to the choice of attacks that lowers PQ."
     ),
     "AP": Markup(
         "Mean over classes and the thresholds <i>IoU ≥ 0.50, 0.55 … 0.95</i> of the area under precision over recall, "
         "all detections of the data set ranked by score; s, m, l: objects under 32², under 96², larger. Its interval "
-        "comes from 200 resamples. A false detection below all true ones costs nothing: AP forgives what the fates show."
+        "comes from 200 resamples. A false detection below all true ones costs nothing: AP forgives what fates show."
     ),
     "mBIoU": Markup("How well contours fit, where an IoU over the whole area hardly moves."),
     "IoU_prompted": Markup("The model is asked with the true box; it never names a class. <i>found: IoU &gt; ½</i>."),

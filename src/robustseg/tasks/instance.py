@@ -1,10 +1,10 @@
 """Average precision after COCO's rules, from per-image matches that add.
 
 Rules (the official tool): per class and image the detections, best score first and at most 100 (more where the data
-say so), each take the free true object with the highest IoU of at least the threshold; true objects outside the area range, and crowds, are ignored, and
-so are detections matched to them or, unmatched, outside the range themselves; the IoU with a crowd is the share of the
-*detection* inside it. Precision is made falling, read at 101 recalls, and averaged over thresholds 0.50 … 0.95 and over
-the classes that have an object.
+say so), each take the free true object with the highest IoU of at least the threshold; true objects outside the area
+range, and crowds, are ignored, and so are detections matched to them or, unmatched, outside the range themselves; the
+IoU with a crowd is the share of the *detection* inside it. Precision is made falling, read at 101 recalls, and averaged
+over thresholds 0.50 … 0.95 and over the classes that have an object.
 """
 
 from __future__ import annotations

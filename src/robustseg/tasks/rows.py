@@ -34,7 +34,8 @@ def rows(
     ``panoptic``: IoU sum, TP, FP, FN per class. ``instance``, ``boxes``: matches of masks and boxes. ``boundary``: see
     ``tasks.boundary.score``. ``prompted``: ``iou`` and ``biou`` of every prompt, and its ``class``. ``fates``: see
     ``tasks.fates``; of panoptic segments, or of the detections with a score of at least 1/2 where there is no panoptic
-    map. ``most`` detections an image and class are judged, COCO's 100 by default. ``clean``: the prediction for the clean images of the same batch.
+    map. ``most`` detections an image and class are judged, COCO's 100 by default. ``clean``: the prediction for the
+    clean images of the same batch.
     """
     return [_row(prediction, target, i, set(tasks), clean, most) for i in range(len(target))]
 
