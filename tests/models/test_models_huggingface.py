@@ -115,6 +115,20 @@ def test_size_native_keeps_the_image_and_size_sets_it(hf_folder, images):
     assert rs.load_model(f"hf:{folder}?size=32x64")(images).scores.shape[-2:] == (8, 16)
 
 
+def test_the_authors_test_size(hf_folder, images):
+    """?shortest=&longest=: one factor for both sides, half pixels up, padded to 32."""
+    folder, network, _ = hf_folder("mask2former")
+    output = rs.load_model(f"hf:{folder}?shortest=64&longest=80")(images)  # 37x53: the long side decides, 55.8x80
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    resized = F.interpolate(images, (56, 80), mode="bilinear", antialias=True)
+    with torch.no_grad():
+        raw = network(F.pad((resized - mean) / std, (0, 16, 0, 8)))
+    full = F.interpolate(raw.masks_queries_logits, (64, 96), mode="bilinear")[..., :56, :80]
+    assert torch.allclose(output.mask_logits, full, atol=1e-4)
+    with pytest.raises(rs.UserError, match="leave shortest= out"):
+        rs.load_model(f"hf:{hf_folder('eomt')[0]}?shortest=64")
+
+
 def test_facts_override_the_processor(hf_folder, images, tmp_path):
     _, network, _ = hf_folder("segformer")
     network.save_pretrained(tmp_path)
