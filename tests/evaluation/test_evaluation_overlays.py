@@ -226,3 +226,30 @@ def random_matches(rng: np.random.Generator) -> dict:
 def test_fates_are_those_that_have_a_colour():
     assert set(FATE_COLOURS) == set(fates.FATES)
     assert isinstance(Shown(np.zeros((0, 2, 2), bool), np.zeros(0)).crowds, np.ndarray)
+
+
+def test_a_mask_rcnn_run_is_scored_and_drawn(tmp_path):
+    import json
+    import sys
+    from pathlib import Path
+
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from toy import Toy
+
+    import tiny_maskrcnn
+    from robustseg.evaluation.run import evaluate
+    from robustseg.models import maskrcnn
+
+    class Persons(Toy):
+        things, tasks = ("person",), ("semantic", "instance")
+
+    names = ("background", "road", "sky", "person")
+    model = maskrcnn.adapter(tiny_maskrcnn.network(), names, "toy:maskrcnn", "t")
+    made = evaluate(model, Persons(2, sizes=((48, 64),)), ["noise"], eps="8/255", out=tmp_path, keep=1, device="cpu")
+    assert (made["failed"], made["clean"]["images"]) == (0, 2)
+    assert made["clean"]["AP"] is not None
+    found = json.loads((tmp_path / "pictures" / "INDEX.json").read_text())["images"][0]
+    assert found["segments"]["task"] == "instance"
+    ids = np.asarray(Image.open(tmp_path / "pictures" / found["attacks"][0]["segments"]["index"]))
+    assert ids.shape == (48, 64)
+    assert ids.max() <= len(found["attacks"][0]["segments"]["classes"])

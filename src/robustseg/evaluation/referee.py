@@ -142,10 +142,10 @@ def _finite(output: Output) -> Tensor:
         parts = [output.scores]
     elif isinstance(output, QueryOutput):
         parts = [output.class_logits, output.mask_logits]
-    else:
+    else:  # masks of all proposals are there only where somebody asked for them
         there = output.present
         parts = [torch.where(there.view(*there.shape, *[1] * (p.dim() - 2)), p, 0)
-                 for p in (output.class_logits, output.boxes, output.mask_logits)]  # fmt: skip
+                 for p in (output.class_logits, output.boxes, output.mask_logits) if p.shape[1]]  # fmt: skip
     flat = [p.flatten(1) for p in parts if p.numel()]
     finite = torch.ones(len(parts[0]), dtype=torch.bool, device=parts[0].device)
     for p in flat:  # NaN wins in both
