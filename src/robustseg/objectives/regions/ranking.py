@@ -42,7 +42,8 @@ def harm(view: View, target: SemanticTarget, state: State) -> Tensor:
     """``1 - AP`` of each image by itself, ``(B,)``: mask AP after the official rules, as if it were the whole data set.
 
     1 means that no object is found at any threshold. AP is averaged over the classes that have an object. An image
-    without objects has no AP; its harm is the score of its best detection, which is a false one.
+    without objects has no AP; its harm is the score of its best detection, which is a false one. Judged are all
+    detections that a detector gives, of queries 100 or twice as many as there are objects.
     """
     if not isinstance(target, SegmentTarget):
         raise UserError("AP needs a SegmentTarget; see robustseg.tasks.truth.target")
@@ -56,8 +57,9 @@ def harm(view: View, target: SemanticTarget, state: State) -> Tensor:
             truth["crowd"],
         )
         row = instance.statistics(
-            iou, found.scores.numpy(), found.labels.numpy(), area, truth["classes"], truth["area"], truth["crowd"]
-        )
+            iou, found.scores.numpy(), found.labels.numpy(), area, truth["classes"], truth["area"], truth["crowd"],
+            most=len(area),
+        )  # fmt: skip
         ap = image_ap(row)
         best = float(found.scores.max()) if len(found.scores) else 0.0
         values.append(min(best, 1 - 1e-6) if ap is None else 1 - ap)  # 1 is for "nothing is left to do"
@@ -69,7 +71,8 @@ def _instances(view: View, target: SegmentTarget) -> Sequence[Any]:
     if isinstance(output, RegionOutput):
         return regions.instances(output, size=size)
     if isinstance(output, QueryOutput):
-        return decode.instances(output, size, target.things.tolist())
+        most = max(decode.MOST, 2 * target.masks.shape[1])
+        return decode.instances(output, size, target.things.tolist(), most=most)
     raise UserError("AP needs detections; scores of every pixel have none")
 
 
