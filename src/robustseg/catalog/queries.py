@@ -57,6 +57,7 @@ QUERY_ENTRIES: tuple[Entry, ...] = (
         "Panoptic quality itself: a differentiable decoding, priced per class by a pilot attack.",
         OURS,
         fits="panoptic-prices",
+        defaults={"step_size": "eps/2"},
     ),
     _entry(
         "displace",

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from robustseg.types import QueryOutput
 
-__all__ = ["KEEP", "OVERLAP", "Decoded", "Temperatures", "hard", "keep_margin", "soft"]
+__all__ = ["KEEP", "OVERLAP", "Decoded", "Temperatures", "alone", "hard", "keep_margin", "soft"]
 
 KEEP, OVERLAP = 0.8, 0.8  # thresholds of the original decoder: class score, share of its mask that a query must win
 TINY = 1e-12
@@ -71,6 +71,13 @@ def soft(output: QueryOutput, t: Temperatures, cell: float) -> Decoded:
     there = -torch.expm1(-region.sum(-1) * cell / t.overlap)  # 1 once a pixel is claimed
     alive = log_keep.exp() * ((ratio - OVERLAP) / t.overlap).sigmoid() * there
     return Decoded(alive, (output.class_logits[..., :-1] / t.label).softmax(-1), region)
+
+
+def alone(output: QueryOutput, t: Temperatures) -> Decoded:
+    """Every query by itself, as if no other were there: what it would be worth once its rivals have fallen."""
+    margin, _ = keep_margin(output.class_logits)
+    region = (output.mask_logits.flatten(2) / t.mask).sigmoid()
+    return Decoded((margin / t.keep).sigmoid(), (output.class_logits[..., :-1] / t.label).softmax(-1), region)
 
 
 @torch.no_grad()

@@ -8,11 +8,13 @@ The identity, the prices and the surrogate are our own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from robustseg.objectives.base import Constants, Objective
-from robustseg.objectives.queries.decoding import Temperatures, hard, keep_margin, soft
+from robustseg.objectives.queries.decoding import Temperatures, alone, hard, keep_margin, soft
 from robustseg.objectives.queries.quality import Quality, quality
 from robustseg.objectives.queries.truth import Field, field_of
 from robustseg.ops.size import at_label_size
@@ -20,8 +22,9 @@ from robustseg.types import QueryOutput, SegmentTarget, SemanticTarget, State, U
 
 __all__ = ["harm", "pq_price", "temperatures"]
 
-START = Temperatures(keep=8.0, label=4.0, pixel=2.0, mask=4.0, overlap=0.6, hit=0.6)
+START = Temperatures(keep=8.0, label=4.0, pixel=2.0, mask=4.0, overlap=0.05, hit=0.6)
 END = Temperatures(keep=0.5, label=0.5, pixel=0.2, mask=0.5, overlap=0.05, hit=0.05)
+SPARE = (0.0, 0.5)  # progress whose temperatures the queries by themselves have, all the time
 
 
 def temperatures(progress: float, start: Temperatures = START, end: Temperatures = END) -> Temperatures:
@@ -60,14 +63,21 @@ def _prices(view: View, target: SemanticTarget, constants: Constants) -> State:
     }
 
 
-def pq_price(start: Temperatures = START, end: Temperatures = END) -> Objective:
-    """Lower the panoptic quality of the data set. Constants: ``quality (C,)`` PQ_c, ``segments (C,)`` P_c + G_c."""
+def pq_price(start: Temperatures = START, end: Temperatures = END, spare: Sequence[float] = SPARE) -> Objective:
+    """Lower the panoptic quality of the data set. Constants: ``quality (C,)`` PQ_c, ``segments (C,)`` P_c + G_c.
+
+    The price of the decoding, its temperatures falling from ``start`` to ``end``, and prices of every query by itself,
+    at temperatures that stay: they see queries that would take over, and segments far from any threshold.
+    """
 
     def value(view: View, target: SemanticTarget, state: State, progress: float) -> tuple[dict[str, Tensor], State]:
         output, truth = segments_of(view, target)
         t = temperatures(progress, start, end)
-        found = quality(soft(output, t, truth.cell), truth, t.hit)
-        return {"pq-price": loss(found, truth, state["weight"], state["quality"])}, state
+        total = loss(quality(soft(output, t, truth.cell), truth, t.hit), truth, state["weight"], state["quality"])
+        for at in spare:
+            t = temperatures(at, start, end)
+            total = total + loss(quality(alone(output, t), truth, t.hit), truth, state["weight"], state["quality"])
+        return {"pq-price": total}, state
 
     return Objective("pq-price", value, _prices)
 

@@ -33,9 +33,8 @@ def quality(found: Decoded, truth: Field, width: float) -> Quality:
     void or on a crowd of its class, and matches nothing, is not counted; stuff is one segment a class.
     """
     share = found.alive.unsqueeze(-1) * found.label  # (B,Q,C) how much of a segment of the class this query is
-    inter = truth.cell * (found.region @ truth.inside.transpose(1, 2))  # (B,Q,S)
-    area = truth.cell * found.region.sum(-1)
-    void = truth.cell * (found.region @ truth.void.unsqueeze(-1)).squeeze(-1)
+    inter, void, area = (found.region @ truth.sums).split([truth.area.shape[1], 1, 1], -1)  # (B,Q,S), (B,Q,1) twice
+    void, area = void.squeeze(-1), area.squeeze(-1)
 
     thing = share * truth.things
     own = thing @ truth.category.transpose(1, 2) * truth.counted.unsqueeze(1)  # (B,Q,S)

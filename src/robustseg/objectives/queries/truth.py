@@ -18,13 +18,15 @@ class Field:
     """Segments over the N cells of a mask grid, areas in label pixels.
 
     Shapes: ``inside (B,S,N)`` share of a cell that lies in the segment; ``area (B,S)``; ``void (B,N)`` share in no
-    segment; ``category (B,S,C)`` one-hot, zero on padding; ``counted, crowd (B,S)`` as 0 and 1; ``cell`` pixels a cell;
+    segment; ``sums (B,N,S+2)`` both as columns and one of ones, in pixels: a map times it gives its overlaps with
+    segments and void and its area; ``category (B,S,C)`` one-hot, zero on padding; ``counted, crowd (B,S)`` as 0 and 1; ``cell`` pixels a cell;
     ``things (C,)`` as 0 and 1; ``grid`` the (h,w) of the cells.
     """
 
     inside: Tensor
     area: Tensor
     void: Tensor
+    sums: Tensor
     category: Tensor
     counted: Tensor
     crowd: Tensor
@@ -60,10 +62,13 @@ def _field(target: SegmentTarget, masks: Tensor, classes: int) -> Field:
     known = target.categories >= 0
     category = torch.zeros(B, S, classes, dtype=dtype, device=masks.device)
     category = category.scatter(2, target.categories.clamp_min(0).unsqueeze(-1), known.to(dtype).unsqueeze(-1))
+    void = (1 - inside.sum(1)).clamp_min(0) if S else inside.new_ones(B, h * w)
+    columns = torch.cat([inside, void.unsqueeze(1), torch.ones_like(void).unsqueeze(1)], 1)
     return Field(
         inside=inside,
         area=counts.flatten(2).sum(2).to(dtype),
-        void=(1 - inside.sum(1)).clamp_min(0) if S else inside.new_ones(B, h * w),
+        void=void,
+        sums=(cell * columns).transpose(1, 2).contiguous(),
         category=category,
         counted=target.counted.to(dtype),
         crowd=(target.crowd & known).to(dtype),
