@@ -19,8 +19,8 @@ class Field:
 
     Shapes: ``inside (B,S,N)`` share of a cell that lies in the segment; ``area (B,S)``; ``void (B,N)`` share in no
     segment; ``sums (B,N,S+2)`` both as columns and one of ones, in pixels: a map times it gives its overlaps with
-    segments and void and its area; ``category (B,S,C)`` one-hot, zero on padding; ``counted, crowd (B,S)`` as 0 and 1; ``cell`` pixels a cell;
-    ``things (C,)`` as 0 and 1; ``grid`` the (h,w) of the cells.
+    segments and void and its area; ``category (B,S,C)`` one-hot, zero on padding; ``counted, crowd (B,S)`` as 0 and 1;
+    ``things (C,)`` as 0 and 1; ``cell`` pixels a cell; ``grid`` the (h,w) of the cells.
     """
 
     inside: Tensor
