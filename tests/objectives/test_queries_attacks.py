@@ -19,7 +19,7 @@ from robustseg.tasks.decode import panoptic
 from robustseg.tasks.semantic import predict
 from robustseg.types import DenseOutput, QueryOutput, UserError
 
-PARAMS = {"area": "0.03", "omega": "0.5", "dx": "4", "dy": "0"}
+PARAMS = {"area": "0.03", "omega": "0.5", "dx": "4", "dy": "0", "class": "car"}
 OWN = sorted(set(OBJECTIVES) - {"ap-rank"})  # that one is another room's, and counts on the host
 UNTARGETED = [name for name in OWN if name not in SCORES]
 CONSTANTS = {"quality": torch.full((4,), 0.5), "segments": torch.ones(4)}
@@ -289,3 +289,10 @@ def test_an_image_with_nothing_left_still_has_a_gradient(name):
     (gradient,) = torch.autograd.grad(sum(terms.values()).sum(), z)
     assert gradient.abs().max() > 0
     assert gradient[..., -1].max() > 0  # towards no object
+
+
+def test_displace_says_what_it_must_know():
+    with pytest.raises(UserError, match=r"class=NAME, or instance=N"):
+        OBJECTIVES["displace"]({"dx": "1", "dy": "1"})
+    with pytest.raises(UserError, match=r"dx=far is not a whole number"):
+        OBJECTIVES["displace"]({"dx": "far", "dy": "1", "instance": "1"})

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from robustseg.catalog.entry import SEA_RADII, Entry
+from robustseg.catalog.entry import INSTANCE, SEA_RADII, Entry
 from robustseg.catalog.queries import QUERY_ENTRIES
 from robustseg.catalog.regions import REGION_ENTRIES
 
 __all__ = ["ENTRIES", "Entry"]
 
-INSTANCE = "of mask classification: number of the one object to hide, counted from 1 in the order of the reference"
 HIDE_OPTIONS = {
     "omega": "weight of the pixels to change, 0 to 1",
     "tau": "confidence above which a pixel rests, 0 to 1",

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 from robustseg.catalog.spec import COMMON, Params
 
-__all__ = ["SEA_RADII", "Entry"]
+__all__ = ["INSTANCE", "SEA_RADII", "Entry"]
 
 SEA_RADII = ((2.0, 0.3), (1.5, 0.3), (1.0, 0.4))
 BASE = {"norm": "linf", "eps": "8/255", "reference": "gt"}
 L2_EPS = "128/255"
+INSTANCE = "of mask classification: number of the one object to hide or move, counted from 1 as in the reference"
 
 
 @dataclass(frozen=True)

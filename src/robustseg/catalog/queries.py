@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from robustseg.catalog.entry import Entry
+from robustseg.catalog.entry import INSTANCE, Entry
+from robustseg.catalog.spec import COMMON
 
 __all__ = ["QUERY_ENTRIES"]
 
-OURS = "our own; the idea: RobustSeg"
+OURS = "our own"
 BOTH = ("query", "region")
 
 
@@ -61,16 +62,10 @@ QUERY_ENTRIES: tuple[Entry, ...] = (
     ),
     _entry(
         "displace",
-        "Segments of class=NAME, or the N-th object, appear dx pixels to the right and dy down; the rest is kept.",
+        "Segments of class=NAME, or object number N, appear dx pixels to the right and dy down; the rest is kept.",
         OURS,
-        needs_clean=False,
         steps=60,
-        options={
-            "class": "the class that moves",
-            "instance": "number of the one object that moves, counted from 1 in the order of the truth",
-            "dx": "pixels to the right",
-            "dy": "pixels down",
-        },
+        options={"class": COMMON["class"], "instance": INSTANCE, "dx": "pixels to the right", "dy": "pixels down"},
         defaults={"dx": "16", "dy": "0", "reference": "pred"},
     ),
     _entry(

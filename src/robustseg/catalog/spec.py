@@ -24,7 +24,7 @@ COMMON = {  # option -> what it means; every attack has these
     "reference": "gt: the ground truth is attacked; pred: the clean prediction is",
     "region": "where the attacker may write: FILE, DIR, clothing, class:NAME or instance:ID",
     "target": "class:NAME, a label-map PNG, least-likely, or nearest (hides class=NAME)",
-    "class": "the class that target=nearest hides",
+    "class": "the class that target=nearest hides, or displace moves",
     "objective": "FILE.py:FUNCTION, your own function (output, target) -> (B,) to maximise",
 }
 CHOICES = {
@@ -222,5 +222,5 @@ def _check_target(name: str, params: Params) -> None:
         )
     if target == "nearest" and "class" not in params:
         raise UserError(f"attack {name}: target=nearest hides one class; say which, e.g. class=person")
-    if target != "nearest" and "class" in params:
+    if target != "nearest" and "class" in params and name != "displace":
         raise UserError(f"attack {name}: class={params['class']} belongs to target=nearest; write target=class:NAME")

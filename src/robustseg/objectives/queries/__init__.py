@@ -11,6 +11,7 @@ from robustseg.objectives.queries.targeted import displace, hidden_and_kept, hid
 from robustseg.objectives.queries.training import training_loss
 from robustseg.objectives.regions.ranking import ap_rank
 from robustseg.objectives.regions.ranking import harm as ap_harm
+from robustseg.types import UserError
 
 __all__ = ["OBJECTIVES", "SCORES", "harm"]
 
@@ -18,7 +19,20 @@ Params = Mapping[str, str]
 
 
 def _instance(params: Params) -> int | None:
-    return int(params["instance"]) if "instance" in params else None
+    return _whole(params, "instance") if "instance" in params else None
+
+
+def _whole(params: Params, name: str) -> int:
+    try:
+        return int(params[name])
+    except ValueError:
+        raise UserError(f"{name}={params[name]} is not a whole number") from None
+
+
+def _displace(params: Params) -> Objective:
+    if "class" not in params and "instance" not in params:
+        raise UserError("displace moves segments and must know which: give class=NAME, or instance=N")
+    return displace(_whole(params, "dx"), _whole(params, "dy"), _instance(params))
 
 
 OBJECTIVES: dict[str, Callable[[Params], Objective]] = {
@@ -34,7 +48,7 @@ OBJECTIVES: dict[str, Callable[[Params], Objective]] = {
     "pq-price": lambda p: pq_price(),
     "hide": lambda p: hide(float(p.get("omega", "0.5")), _instance(p)),
     "ap-rank": lambda p: ap_rank(),
-    "displace": lambda p: displace(int(p["dx"]), int(p["dy"]), _instance(p)),
+    "displace": _displace,
 }
 
 SCORES = {
