@@ -72,6 +72,7 @@ QUERY_ENTRIES: tuple[Entry, ...] = (
         "panoptic-strong",
         "Worst case for panoptic quality of six attacks that fail in different ways.",
         "members as cited there; composed by price over the data set after Croce, Singh, Hein, ECCV 2024: our own",
+        fits="panoptic-prices",
         members=("pq-price", "mask-split", "class-flip", "phantom", "squeeze", "training-loss"),
     ),
 )
