@@ -68,6 +68,9 @@ def evaluate(
     task: Annotated[
         str | None, typer.Option(help="semantic, instance, panoptic, several with commas; default all.")
     ] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Model the attacks are made on; --model is scored (transfer).")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Measure a step and say what the run would cost.")] = False,
     json: Json = False,
 ) -> int:
@@ -82,7 +85,7 @@ def evaluate(
         summary = go(
             model, data, list(attack), out=out, eps=eps, limit=limit, seed=seed, batch_size=batch_size,
             device=device, resize=resize, fit_data=fit_data, region=region, count=count, class_map=class_map,
-            eight_bit=eight_bit, shard=shard, keep=keep, early_stop=early_stop, window=window, task=task,
+            eight_bit=eight_bit, shard=shard, keep=keep, early_stop=early_stop, window=window, task=task, source=source,
             progress=progress, dry_run=dry_run, command=["robustseg", *sys.argv[1:]],
         )  # fmt: skip
     if dry_run:

@@ -13,6 +13,7 @@ import torch
 
 from robustseg import __version__, catalog
 from robustseg.catalog.spec import parse
+from robustseg.catalog.transfer import transferred
 from robustseg.data import load_data
 from robustseg.data.resize import parse_size
 from robustseg.errors import UserError
@@ -89,6 +90,7 @@ def definite(
     shard: str | Shard | None = None,
     window: int | None = None,
     task: str | Sequence[str] | None = None,
+    source: str | Model | None = None,
     baseline: bool = True,
     tick: Tick | None = None,
 ) -> Job:
@@ -105,6 +107,7 @@ def definite(
     if size is not None and not isinstance(data, str) and getattr(data, "size", None) != tuple(size):
         raise UserError("resize= needs a data reference; give load_data(REF, resize=...) the size instead")
     network, where = _model(model, device, window)
+    surrogate = None if source is None else _model(source, device, window)[0]
     mapped = Mapped.of(dataset, network.spec, class_map)
     tasks = asked.tasks(task, network.spec, mapped)
     if count is not None:
@@ -142,17 +145,21 @@ def definite(
 
     for whole in wanted:
         members = catalog.expand(whole) if isinstance(whole, catalog.Attack) else [whole]
+        if surrogate is not None:
+            members = [_from(m, surrogate, network) for m in members]
         fitted = [ready(m, whole) for m in members]
         for one in fitted:
             plan = _plan(one, clean, seed, region, eight_bit, early_stop, mapped)
             if planned.setdefault(plan.spec, plan).key != plan.key:
                 raise UserError(f"two different attacks are both called {plan.spec}; run them into separate folders")
         if len(fitted) > 1:
-            ensembles[whole.spec] = [one.spec for one in fitted]
+            composed = whole.spec if surrogate is None else f"{whole.spec},source={surrogate.spec.ref}"
+            ensembles[composed] = [one.spec for one in fitted]
     info = {
         "model": network.spec.ref,
         "data": dataset.ref,
         "task": network.spec.task,
+        "source": None if surrogate is None else surrogate.spec.ref,
         "tasks": list(tasks),
         "things": list(mapped.things),
         "classes": list(network.spec.classes),
@@ -210,6 +217,13 @@ def _attacks(attacks: Any, eps: Any, region: str | None, baseline: bool) -> list
         for n, e, r in balls
     ]
     return noise + [a for a in wanted if a.spec not in {n.spec for n in noise}]
+
+
+def _from(attack: Any, source: Model, victim: Model) -> Any:
+    """The attack as made on ``source``; noise looks at no model, and a user's own attack decides for itself."""
+    if not isinstance(attack, catalog.Attack) or attack.name == "noise":
+        return attack
+    return transferred(attack, source, victim)
 
 
 def _model(model: str | Model, device: str, window: int | None) -> tuple[Model, torch.device]:

@@ -41,11 +41,12 @@ def replay(
     run, row = _find(contents, folder, image, attack)
     info, spec = run.info, _spec(run, attack)
     options = {name: info[name] for name in ("resize", "fit_data", "region", "count")}
+    named = contents.keys[row.key]["attack"].removesuffix(f",source={info.get('source')}")
     job = definite(
-        model or info["model"], data or info["data"], contents.keys[row.key]["attack"], out=folder,
+        model or info["model"], data or info["data"], named, out=folder,
         limit=len(run.images), seed=info["seed"], device=device, class_map=info["class_map"], baseline=False,
         eight_bit=info["eight_bit"], early_stop=info["early_stop"], window=info.get("window"),
-        task=info.get("tasks"), **options,
+        task=info.get("tasks"), source=info.get("source"), **options,
     )  # fmt: skip
     planned = next(p for p in job.attacks)
     changed = [k for k, v in contents.keys[row.key].items() if planned.config.get(k) != v]

@@ -48,6 +48,7 @@ def evaluate(
     early_stop: bool = True,
     window: int | None = None,
     task: str | Sequence[str] | None = None,
+    source: str | Model | None = None,
     progress: Progress | None = None,
     dry_run: bool = False,
     command: Sequence[str] | None = None,
@@ -59,7 +60,8 @@ def evaluate(
     baseline joins at every radius. The same call on the same ``out`` continues where it stopped; another configuration
     is another key in the store. ``batch_size="auto"`` halves itself when memory runs out; ``keep`` stores the pictures
     of the worst images. ``task``: what is scored, ``"semantic"``, ``"instance"``, ``"panoptic"`` or several of them
-    (default: all that the model can answer and the data can judge).
+    (default: all that the model can answer and the data can judge). ``source``: another model of the same classes that
+    the attacks are made on, while ``model`` is scored (transfer).
     Raises UserError for what the user can put right; an attack that fails becomes rows with a status, never a number.
 
     Example::
@@ -72,7 +74,7 @@ def evaluate(
     job = definite(
         model, data, attacks, out=folder, eps=eps, limit=limit, seed=seed, device=device, resize=resize,
         fit_data=fit_data, region=region, count=count, class_map=class_map, eight_bit=eight_bit,
-        early_stop=early_stop, shard=shard, window=window, task=task,
+        early_stop=early_stop, shard=shard, window=window, task=task, source=source,
         tick=lambda text, done, of: tell(done, of, text),
     )  # fmt: skip
     if command is not None:
