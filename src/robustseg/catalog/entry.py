@@ -62,7 +62,8 @@ class Entry:
             numbers = {k: v for k, v in numbers.items() if k not in ("eps", "step_size")}  # lengths in linf
         if not self.members:
             update = given.get("update", self.update)
-            step = "eps*2" if update == "apgd" else "eps/4"
+            step = base.pop("step_size", "eps/4")
+            step = "eps*2" if update == "apgd" else step  # APGD begins long and halves
             base = {"step_size": step, "steps": str(self.steps), "restarts": "1", "update": update, **base}
         merged = {**base, **numbers, **given}
         if merged.get("target") != "nearest" and "class" not in given:

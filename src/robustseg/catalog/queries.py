@@ -9,10 +9,13 @@ __all__ = ["QUERY_ENTRIES"]
 
 OURS = "our own"
 BOTH = ("query", "region")
+STEP = "eps/2"  # of sign steps; never weaker than eps/4 in 20 steps where both were tried (docs/results/panoptic_notes.md)
 
 
 def _entry(name: str, summary: str, source: str, **more: object) -> Entry:
     fields = {"targeted": False, "refused": ("objective",), "output": ("query",), **more}
+    if "members" not in more:
+        fields["defaults"] = {"step_size": STEP, **more.get("defaults", {})}  # type: ignore[dict-item]
     return Entry(name, summary, source, **fields)  # type: ignore[arg-type]
 
 
@@ -58,7 +61,6 @@ QUERY_ENTRIES: tuple[Entry, ...] = (
         "Panoptic quality itself: a differentiable decoding, priced per class by a pilot attack.",
         OURS,
         fits="panoptic-prices",
-        defaults={"step_size": "eps/2"},
     ),
     _entry(
         "displace",
