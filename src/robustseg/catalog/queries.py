@@ -9,7 +9,7 @@ __all__ = ["QUERY_ENTRIES"]
 
 OURS = "our own"
 BOTH = ("query", "region")
-STEP = "eps/2"  # of sign steps; never weaker than eps/4 in 20 steps where both were tried (docs/results/panoptic_notes.md)
+STEP = "eps/2"  # of sign steps: in 20 steps nowhere weaker than eps/4 (docs/results/panoptic_notes.md)
 
 
 def _entry(name: str, summary: str, source: str, **more: object) -> Entry:
