@@ -34,7 +34,7 @@ PAGE = Path("docs/results/panoptic.md")
 
 TEXT = """# Panoptic quality under attack: a CNN and a transformer
 
-The two `street-mask2former` models differ in the backbone only ([zoo](../zoo.md)). {images} images of `street:val`,
+The two `street-mask2former` models differ in the backbone only ([zoo](../zoo.md)). {images} image(s) of `street:val`,
 L∞ balls, {steps} gradients an image for every attack, seeds {seeds}; class prices fitted on `street:fit`. Scores in %,
 mean over the seeds and, for PQ, its standard deviation. What was tried, and on which images it was chosen:
 [notes](panoptic_notes.md). Made by
@@ -112,7 +112,8 @@ def page(chosen: argparse.Namespace, found: dict[str, list[Run]], names: dict[st
     tables = [table(kind, runs, eps) for eps in chosen.eps for kind, runs in found.items()]
     return TEXT.format(
         images=chosen.images, steps=chosen.steps, seeds=", ".join(map(str, chosen.seeds)), first=chosen.seeds[0],
-        command=command, tables="\n\n".join(tables), contest=contest(chosen, found), verdict=verdict(chosen, found, names),
+        command=command, tables="\n\n".join(tables), contest=contest(chosen, found),
+        verdict=verdict(chosen, found, names),
     )  # fmt: skip
 
 
