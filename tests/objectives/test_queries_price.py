@@ -11,12 +11,13 @@ import torch
 
 from query_toys import CAR, MAN, ROAD, SKY, THINGS, answer, official, street, truth, view
 from robustseg.objectives.queries import OBJECTIVES, harm
-from robustseg.objectives.queries.decoding import OVERLAP, Temperatures, hard, keep_margin, soft
+from robustseg.objectives.queries.decoding import OVERLAP, Temperatures, decide, hard, keep_margin, soft
 from robustseg.objectives.queries.price import pq_price, temperatures
-from robustseg.objectives.queries.quality import quality
-from robustseg.objectives.queries.truth import field_of
+from robustseg.objectives.queries.quality import counted, quality, quality_of
+from robustseg.objectives.queries.truth import field_of, ids_of
 from robustseg.tasks.decode import panoptic
 from robustseg.tasks.panoptic import statistics
+from robustseg.tasks.rows import truth_map
 from robustseg.types import QueryOutput
 
 COLD = 1e-7
@@ -66,6 +67,25 @@ def test_hard_and_cold_decodings_are_the_official_one(width):
         excused += int((panoptic_segments(output) - want_P)[sure].sum())
     assert matched > 50
     assert excused > 10  # void and crowds have played
+
+
+def test_counting_winners_gives_what_regions_give():
+    for seed in range(20):
+        output, target = random_case(seed)
+        field, d = field_of(target, output.mask_logits, 4), decide(output)
+        overlaps = counted(d.winner, d.claimed, 8, ids_of(target), 5)
+        by_count, by_region = quality_of(d.alive, d.label, overlaps, field, 0.0), quality(hard(output), field, 0.0)
+        torch.testing.assert_close(by_count.hits, by_region.hits)
+        torch.testing.assert_close(by_count.predicted, by_region.predicted)
+
+
+def test_of_overlapping_true_masks_the_first_counts_as_in_the_metric():
+    target = street()
+    masks = target.masks.clone()
+    masks[0, 3, 4:7, 4:8] = True  # the man before the car's end
+    both = replace(target, masks=masks)
+    ids = torch.from_numpy(truth_map(both, 0).ids).flatten()
+    assert torch.equal(torch.where(ids_of(both)[0] == 4, 0, ids_of(both)[0] + 1), ids)
 
 
 def wins_of_own(output):

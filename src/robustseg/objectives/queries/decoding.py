@@ -16,7 +16,7 @@ from torch import Tensor
 
 from robustseg.types import QueryOutput
 
-__all__ = ["KEEP", "OVERLAP", "Decoded", "Temperatures", "alone", "hard", "keep_margin", "soft"]
+__all__ = ["KEEP", "OVERLAP", "Decided", "Decoded", "Temperatures", "alone", "decide", "hard", "keep_margin", "soft"]
 
 KEEP, OVERLAP = 0.8, 0.8  # thresholds of the original decoder: class score, share of its mask that a query must win
 TINY = 1e-12
@@ -80,8 +80,19 @@ def alone(output: QueryOutput, t: Temperatures) -> Decoded:
     return Decoded((margin / t.keep).sigmoid(), (output.class_logits[..., :-1] / t.label).softmax(-1), region)
 
 
+@dataclass(frozen=True)
+class Decided:
+    """The decoder's decisions: ``alive (B,Q)`` and ``label (B,Q,C)`` as 0 and 1, ``winner (B,N)`` the query of every
+    pixel, ``claimed (B,N)`` 1 where its mask reaches 1/2."""
+
+    alive: Tensor
+    label: Tensor
+    winner: Tensor
+    claimed: Tensor
+
+
 @torch.no_grad()
-def hard(output: QueryOutput) -> Decoded:
+def decide(output: QueryOutput) -> Decided:
     """The decoder itself, on the device, at the size of the masks."""
     margin, top = keep_margin(output.class_logits)
     m = output.mask_logits.flatten(2)
@@ -90,13 +101,20 @@ def hard(output: QueryOutput) -> Decoded:
     rank = torch.where(kept, top.exp(), -1.0).unsqueeze(-1) * m.sigmoid()
     winner = rank.max(1).indices
     solid = (m >= 0).to(m)
-    claimed = solid.gather(1, winner.unsqueeze(1))
-    region = torch.zeros_like(m).scatter_(1, winner.unsqueeze(1), claimed)
+    claimed = solid.gather(1, winner.unsqueeze(1)).squeeze(1)
     # sums over pixels by the number of the winner: a table of all queries would be read three times
     nothing = m.new_zeros(m.shape[:2])
-    won = nothing.scatter_add(1, winner, torch.ones_like(claimed[:, 0]))
-    left = nothing.scatter_add(1, winner, claimed[:, 0])
+    won = nothing.scatter_add(1, winner, torch.ones_like(claimed))
+    left = nothing.scatter_add(1, winner, claimed)
     alive = kept & (left > 0) & (won >= OVERLAP * solid.sum(-1))
     z = output.class_logits[..., :-1]
     label = torch.zeros_like(z).scatter_(-1, z.argmax(-1, keepdim=True), 1.0)
-    return Decoded(alive.to(m), label, region)
+    return Decided(alive.to(m), label, winner, claimed)
+
+
+@torch.no_grad()
+def hard(output: QueryOutput) -> Decoded:
+    """The same as regions, one a query."""
+    d = decide(output)
+    region = torch.zeros_like(output.mask_logits.flatten(2))
+    return Decoded(d.alive, d.label, region.scatter_(1, d.winner.unsqueeze(1), d.claimed.unsqueeze(1)))

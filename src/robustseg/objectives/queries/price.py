@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from robustseg.objectives.base import Constants, Objective
-from robustseg.objectives.queries.decoding import Temperatures, alone, hard, keep_margin, soft
-from robustseg.objectives.queries.quality import Quality, quality
-from robustseg.objectives.queries.truth import Field, field_of
+from robustseg.objectives.queries.decoding import Temperatures, alone, decide, keep_margin, soft
+from robustseg.objectives.queries.quality import Quality, counted, quality, quality_of
+from robustseg.objectives.queries.truth import Field, field_of, ids_of
 from robustseg.ops.size import at_label_size
 from robustseg.types import QueryOutput, SegmentTarget, SemanticTarget, State, UserError, View
 
@@ -89,12 +89,12 @@ def harm(view: View, target: SemanticTarget, state: State) -> Tensor:
     ``½ Σ_c w_c [(G_c - S_c) + ½ PQ_c (P_c - G_c)] / Σ_c w_c G_c``, cut to [0,1], of the hard decoding at label size, as
     the metric decodes; the prices are those of the state, else w = 1 and PQ = ½ for every class.
     """
-    output, _ = segments_of(view, target)
-    output = _kept(output)
+    output, truth = segments_of(view, target)
+    output, ids = _kept(output), ids_of(target)  # type: ignore[arg-type]
     size = (int(target.labels.shape[-2]), int(target.labels.shape[-1]))
-    output = QueryOutput(output.class_logits, at_label_size(output.mask_logits, size))
-    truth = field_of(target, output.mask_logits, output.class_logits.shape[-1] - 1)  # type: ignore[arg-type]
-    found = quality(hard(output), truth, 0.0)
+    d = decide(QueryOutput(output.class_logits, at_label_size(output.mask_logits, size)))
+    overlaps = counted(d.winner, d.claimed, d.alive.shape[1], ids, truth.area.shape[1])
+    found = quality_of(d.alive, d.label, overlaps, truth, 0.0)
     weight = state.get("weight", found.predicted.new_ones(found.predicted.shape))
     pq = state.get("quality", torch.full_like(weight, 0.5))
     true = (truth.category * truth.counted.unsqueeze(-1)).sum(1)

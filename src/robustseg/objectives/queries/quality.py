@@ -13,7 +13,7 @@ from torch import Tensor
 from robustseg.objectives.queries.decoding import Decoded
 from robustseg.objectives.queries.truth import Field
 
-__all__ = ["Quality", "quality"]
+__all__ = ["Overlaps", "Quality", "counted", "quality", "quality_of"]
 
 TINY = 1e-12
 
@@ -26,15 +26,44 @@ class Quality:
     predicted: Tensor
 
 
+@dataclass(frozen=True)
+class Overlaps:
+    """What the regions of queries have in common with the truth, in pixels: ``inter (B,Q,S)``, ``void, area (B,Q)``."""
+
+    inter: Tensor
+    void: Tensor
+    area: Tensor
+
+
+def counted(winner: Tensor, claimed: Tensor, queries: int, ids: Tensor, segments: int) -> Overlaps:
+    """Overlaps of a hard decoding: ``winner (B,N)`` queries, ``claimed (B,N)`` as 0 and 1, ``ids (B,N)`` true segments.
+
+    >>> w, one, ids = torch.tensor([[0, 0, 1]]), torch.ones(1, 3), torch.tensor([[0, 1, 1]])
+    >>> o = counted(w, one, 2, ids, 1)  # one segment; 1 is void
+    >>> o.inter.tolist(), o.void.tolist(), o.area.tolist()
+    ([[[1.0], [0.0]]], [[1.0, 1.0]], [[2.0, 1.0]])
+    """
+    wide = segments + 1
+    table = claimed.new_zeros(len(ids), queries * wide).scatter_add(1, winner * wide + ids, claimed)
+    table = table.view(len(ids), queries, wide)
+    return Overlaps(table[..., :-1], table[..., -1], table.sum(-1))
+
+
 def quality(found: Decoded, truth: Field, width: float) -> Quality:
-    """Soft (``width`` of the gate at IoU 1/2) or hard (``width = 0``) quality of a decoding.
+    """Quality of a decoding on the cells of the truth, soft (``width`` of the gate at IoU 1/2) or hard (``width = 0``)."""
+    inter, void, area = (found.region @ truth.sums).split([truth.area.shape[1], 1, 1], -1)
+    overlaps = Overlaps(inter, void.squeeze(-1), area.squeeze(-1))
+    return quality_of(found.alive, found.label, overlaps, truth, width)
+
+
+def quality_of(alive: Tensor, label: Tensor, overlaps: Overlaps, truth: Field, width: float) -> Quality:
+    """Quality of queries ``alive (B,Q)`` with class shares ``label (B,Q,C)``.
 
     Rules: IoU above 1/2 matches; true void is taken out of the union; a prediction that lies by more than half on
     void or on a crowd of its class, and matches nothing, is not counted; stuff is one segment a class.
     """
-    share = found.alive.unsqueeze(-1) * found.label  # (B,Q,C) how much of a segment of the class this query is
-    inter, void, area = (found.region @ truth.sums).split([truth.area.shape[1], 1, 1], -1)  # (B,Q,S), (B,Q,1) twice
-    void, area = void.squeeze(-1), area.squeeze(-1)
+    share = alive.unsqueeze(-1) * label  # (B,Q,C) how much of a segment of the class this query is
+    inter, void, area = overlaps.inter, overlaps.void, overlaps.area
 
     thing = share * truth.things
     own = thing @ truth.category.transpose(1, 2) * truth.counted.unsqueeze(1)  # (B,Q,S)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from robustseg.types import SegmentTarget
 
-__all__ = ["Field", "field_of"]
+__all__ = ["Field", "field_of", "ids_of"]
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,10 @@ def _field(target: SegmentTarget, masks: Tensor, classes: int) -> Field:
     B, S = target.categories.shape
     dtype = masks.dtype
     counts = target.masks & target.valid.unsqueeze(1)
-    inside = counts.to(masks.device, dtype)
-    if (h, w) != (H, W) and S:
-        inside = F.interpolate(inside, size=(h, w), mode="area")
-    inside = inside.flatten(2)
+    inside = torch.zeros(B, S, h * w, dtype=dtype, device=masks.device)
+    for i, one in enumerate(counts):  # image by image: all of them as numbers, at label size, can be gigabytes
+        if S:
+            inside[i] = F.adaptive_avg_pool2d(one.to(masks.device, dtype), (h, w)).flatten(1)
     cell = H * W / (h * w)
     known = target.categories >= 0
     category = torch.zeros(B, S, classes, dtype=dtype, device=masks.device)
@@ -76,3 +76,18 @@ def _field(target: SegmentTarget, masks: Tensor, classes: int) -> Field:
         cell=cell,
         grid=(int(h), int(w)),
     )
+
+
+def ids_of(target: SegmentTarget) -> Tensor:
+    """``(B,N)`` the number of the true segment of every pixel, S where there is none; of overlapping ones the first.
+
+    As the metric sees the truth. Remembered with the target.
+    """
+    memo = target.__dict__.setdefault("_fields", {})
+    if "ids" not in memo:
+        B, S = target.categories.shape
+        masks = (target.masks & target.valid.unsqueeze(1)).flatten(2)
+        void = torch.full((B, masks.shape[-1]), S, device=masks.device)
+        # the first of equal values is the maximum's place
+        memo["ids"] = torch.where(masks.any(1), masks.to(torch.uint8).argmax(1), void) if S else void
+    return memo["ids"]
