@@ -50,7 +50,7 @@ def counted(winner: Tensor, claimed: Tensor, queries: int, ids: Tensor, segments
 
 
 def quality(found: Decoded, truth: Field, width: float) -> Quality:
-    """Quality of a decoding on the cells of the truth, soft (``width`` of the gate at IoU 1/2) or hard (``width = 0``)."""
+    """Quality of a decoding on the cells of the truth; ``width`` of the gate at IoU 1/2, 0 for the hard rules."""
     inter, void, area = (found.region @ truth.sums).split([truth.area.shape[1], 1, 1], -1)
     overlaps = Overlaps(inter, void.squeeze(-1), area.squeeze(-1))
     return quality_of(found.alive, found.label, overlaps, truth, width)
