@@ -117,7 +117,7 @@ class Squares:
     def __getitem__(self, index: int) -> Sample:
         image, masks = squares([index, index + 5])
         segments = Segments(masks, torch.ones(2, dtype=torch.int64), torch.zeros(2, dtype=torch.bool))
-        return Sample(self.ids[index], image, segments=segments)
+        return Sample(self.ids[index], image, masks.any(0).long(), segments=segments)
 
     def digest(self) -> str:
         return "squares"

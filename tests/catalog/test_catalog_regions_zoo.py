@@ -1,0 +1,45 @@
+"""On trained networks, where they are shipped: attacks on AP beat noise of the same radius."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import robustseg as rs
+from robustseg.catalog import attack
+from robustseg.data import load_data
+from robustseg.models import zoo
+from robustseg.tasks import truth
+
+
+def shipped(name):
+    if name not in zoo.folders():
+        pytest.skip(f"zoo:{name} is not here; see recipes/")
+    return rs.load_model(f"zoo:{name}")
+
+
+def scene(data, index=0):
+    sample = data[index]
+    return sample.image[None], truth.target([sample], [c in data.things for c in data.classes], data.ignore)
+
+
+def test_ranking_on_queries():
+    model = shipped("street-mask2former-cnn")
+    image, t = scene(load_data("street:val", resize=(128, 256)))
+    still = attack("ap-rank:eps=2/255,steps=0")(model, image, t)
+    found = attack("ap-rank:eps=2/255,steps=8")(model, image, t)
+    assert found.score.item() > still.score.item() + 0.2
+    assert (found.images - image).abs().max() <= 2 / 255 + 1e-6
+
+
+@pytest.mark.parametrize("name", ["roi-class", "roi-mask", "phantom", "training-loss", "dag", "ap-rank"])
+def test_attacks_on_regions(name, shared_data):
+    model = shipped("nuclei-maskrcnn")
+    data = load_data(f"dsb2018:{shared_data / 'dsb2018'}:test")
+    sizes = [data[i].image.shape[-2:].numel() for i in range(12)]
+    image, t = scene(data, sizes.index(min(sizes)))
+    noise = attack("noise:eps=4/255")(model, image, t)
+    found = attack(f"{name}:eps=4/255,steps=8")(model, image, t)
+    assert not found.fault.any()
+    assert found.score.item() > noise.score.item()
+    assert torch.isfinite(found.images).all()
