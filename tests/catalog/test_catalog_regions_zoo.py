@@ -27,8 +27,8 @@ def test_ranking_on_queries():
     model = shipped("street-mask2former-cnn")
     image, t = scene(load_data("street:val", resize=(128, 256)))
     still = attack("ap-rank:eps=2/255,steps=0")(model, image, t)
-    found = attack("ap-rank:eps=2/255,steps=8")(model, image, t)
-    assert found.score.item() > still.score.item() + 0.2
+    found = attack("ap-rank:eps=2/255,steps=5")(model, image, t)
+    assert 1 - found.score.item() < 0.5 * (1 - still.score.item())
     assert (found.images - image).abs().max() <= 2 / 255 + 1e-6
 
 
