@@ -11,6 +11,8 @@ import torch.nn.functional as F
 
 import robustseg as rs
 from robustseg.models import zoo
+from robustseg.models.heads import semantic
+from robustseg.types import RegionOutput
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +132,9 @@ def test_a_zoo_of_ones_own(unet, monkeypatch, tmp_path, images):
 def test_every_bundled_model_loads_and_has_a_card(name):
     model = rs.load_model(f"zoo:{name}")
     x = torch.rand(1, 3, 64, 96, requires_grad=True)
-    scores = model(x).scores
+    output = model(x)
+    regional = isinstance(output, RegionOutput)
+    scores = output.class_logits.transpose(1, 2) if regional else semantic(output, (64, 96)).scores
     assert scores.shape[1] == len(model.spec.classes)
     (g,) = torch.autograd.grad(scores.square().sum(), x)
     assert (g.abs().amax(1) > 0).float().mean() > 0.9
