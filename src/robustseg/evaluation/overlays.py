@@ -149,7 +149,7 @@ def truth_of(target: Any, tasks: Sequence[str], classes: Sequence[str], colours:
     things = 0
     for c in shown.classes.tolist():
         if task == "panoptic" and not bool(one.things[c]):
-            found.append(muted(colours[classes[c]]))
+            found.append(muted(colours[classes[int(c)]]))
         else:
             found.append(thing_colour(things))
             things += 1

@@ -176,7 +176,7 @@ def write_attacked(
     np.savez_compressed(folder / f"{stem}.npz", image=image.astype(np.float32))
     save_rgb(folder / f"{stem}.adversarial.png", image)
     save_rgb(folder / f"{stem}.perturbation.png", perturbation(delta, times))
-    shown = {} if truth is None else {"segments": truth.drawn(folder, stem, image, prediction)}
+    shown: dict[str, Any] = {} if truth is None else {"segments": truth.drawn(folder, stem, image, prediction)}
     if prediction.labels is not None:
         _labels(folder / name, f"{slug(planned.spec)}.prediction", prediction.labels[0].cpu().numpy(), colours)
         shown["prediction"] = f"{stem}.prediction.png"
