@@ -179,14 +179,15 @@ def _mask2former(width: int, heads: int, queries: int, **backbone: object) -> tu
     )
 
 
+_STREET_STAGES = (
+    Stage(3000, (128, 256), 4, (0.5, 1.0)),
+    Stage(1800, (192, 384), 4, (0.75, 1.25)),
+    Stage(900, (256, 512), 3, (0.9, 1.4)),
+)
 _STREET_SEGMENTS = {
     "library": "hf", "task": "universal", "lr": 1e-3, "multiple": 32, "validate_every": 1000, "smallest": 16,
     "things": ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"),
-    "stages": (
-        Stage(3000, (128, 256), 4, (0.5, 1.0)),
-        Stage(1800, (192, 384), 4, (0.75, 1.25)),
-        Stage(900, (256, 512), 3, (0.9, 1.4)),
-    ),
+    "stages": _STREET_STAGES,
 }  # fmt: skip
 STREET_MASK2FORMER = Recipe(
     name="street-mask2former",
@@ -196,7 +197,7 @@ STREET_MASK2FORMER = Recipe(
         num_heads=(2, 4, 8, 16), window_size=4, drop_path_rate=0.0,
     ),
     folder="src/robustseg/zoo/street-mask2former",
-    **_STREET_SEGMENTS, **_STREET,
+    **{**_STREET_SEGMENTS, "stages": (*_STREET_STAGES[:2], Stage(1500, (256, 512), 3, (0.9, 1.4)))}, **_STREET,
 )  # fmt: skip
 STREET_MASK2FORMER_CNN = Recipe(
     name="street-mask2former-cnn",

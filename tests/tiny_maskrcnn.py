@@ -39,6 +39,7 @@ def network(classes: int = 4, seed: int = 0, **options: Any) -> nn.Module:
     }  # fmt: skip
     from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 
+    torch.manual_seed(seed)  # the biases are the library's draws
     net = MaskRCNN(
         Pyramid(channels), None, box_roi_pool=pools[0], mask_roi_pool=pools[1],
         box_head=TwoMLPHead(channels * 25, 16), box_predictor=FastRCNNPredictor(16, classes),
