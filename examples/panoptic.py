@@ -36,8 +36,8 @@ TEXT = """# Panoptic quality under attack: a CNN and a transformer
 
 The two `street-mask2former` models differ in the backbone only ([zoo](../zoo.md)). {images} image(s) of
 `street:val`{size}, L∞ balls, {steps} gradients an image for every attack, seeds {seeds}; class prices fitted on
-`street:fit`. Scores in %, mean over the seeds and, for PQ, its standard deviation. What was tried, and on which images it was chosen:
-[notes](panoptic_notes.md). Made by
+`street:fit`. Scores in %, mean over the seeds and, for PQ, its standard deviation. What was tried, and on which images
+it was chosen: [notes](panoptic_notes.md). Made by
 
 ```bash
 {command}
