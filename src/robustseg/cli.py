@@ -228,7 +228,11 @@ def list_(
     from rich.console import Console
     from rich.table import Table
 
-    shown = [name for name in ("name", "ref", "summary", "source", "task", "parameters", "licence") if name in rows[0]]
+    shown = [
+        name
+        for name in ("name", "ref", "attacks", "summary", "source", "task", "parameters", "licence")
+        if name in rows[0]
+    ]
     table = Table(*shown, box=None, padding=(0, 2, 0, 0))
     for row in rows:
         table.add_row(*(str(row.get(name, "")) for name in shown))

@@ -74,7 +74,15 @@ def listed(what: str) -> list[dict[str, Any]]:
         from robustseg.catalog.entries import ENTRIES
 
         names = ("name", "summary", "source", "targeted", "members", "errata")
-        return [{**{n: getattr(e, n) for n in names}, "defaults": e.params({}, False)} for e in ENTRIES.values()]
+        words = {"dense": "pixels", "query": "queries", "region": "regions", "prompted": "prompts"}
+        return [
+            {
+                **{n: getattr(e, n) for n in names},
+                "defaults": e.params({}, False),
+                "attacks": ", ".join(words[o] for o in e.output),  # a universal model has pixels and queries
+            }
+            for e in ENTRIES.values()
+        ]
     raise UserError(f"cannot list {what!r}; choose attacks, models or data")
 
 
