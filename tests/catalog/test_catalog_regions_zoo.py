@@ -1,4 +1,4 @@
-"""On trained networks, where they are shipped: attacks on AP beat noise of the same radius."""
+"""On the trained networks of the zoo: attacks on AP beat noise of the same radius."""
 
 from __future__ import annotations
 
@@ -8,14 +8,7 @@ import torch
 import robustseg as rs
 from robustseg.catalog import attack
 from robustseg.data import load_data
-from robustseg.models import zoo
 from robustseg.tasks import truth
-
-
-def shipped(name):
-    if name not in zoo.folders():
-        pytest.skip(f"zoo:{name} is not here; see recipes/")
-    return rs.load_model(f"zoo:{name}")
 
 
 def scene(data, index=0):
@@ -24,7 +17,7 @@ def scene(data, index=0):
 
 
 def test_ranking_on_queries():
-    model = shipped("street-mask2former-cnn")
+    model = rs.load_model("zoo:street-mask2former-cnn")
     image, t = scene(load_data("street:val", resize=(128, 256)))
     still = attack("ap-rank:eps=2/255,steps=0")(model, image, t)
     found = attack("ap-rank:eps=2/255,steps=5")(model, image, t)
@@ -34,7 +27,7 @@ def test_ranking_on_queries():
 
 @pytest.mark.parametrize("name", ["roi-class", "roi-mask", "phantom", "training-loss", "dag", "ap-rank"])
 def test_attacks_on_regions(name, shared_data):
-    model = shipped("nuclei-maskrcnn")
+    model = rs.load_model("zoo:nuclei-maskrcnn")
     data = load_data(f"dsb2018:{shared_data / 'dsb2018'}:test")
     sizes = [data[i].image.shape[-2:].numel() for i in range(12)]
     image, t = scene(data, sizes.index(min(sizes)))

@@ -10,28 +10,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from flat_queries import CAR, SKY, THINGS, queries
 from robustseg.tasks import panoptic, scoring
 from robustseg.tasks.decode import instances
 from robustseg.tasks.decode import panoptic as decode
 from robustseg.tasks.panoptic import PanopticMap
 from robustseg.tasks.predict import predict
 from robustseg.types import QueryOutput
-
-SKY, CAR = 0, 1
-THINGS = (False, True)
-
-
-def queries(*rows, size=(4, 8), inside=10.0):
-    """Queries ``(class, probability, columns)`` as logits; outside the mask the logit is -10."""
-    classes, masks = [], []
-    for label, p, columns in rows:
-        others = torch.full((len(THINGS) + 1,), (1 - p) / len(THINGS))
-        others[label] = p
-        classes.append(others.log())
-        mask = torch.full(size, -10.0)
-        mask[:, columns] = inside
-        masks.append(mask)
-    return QueryOutput(torch.stack(classes)[None], torch.stack(masks)[None])
 
 
 def statistics(said, truth, classes=2):

@@ -10,12 +10,14 @@ the prices are the gradient of mIoU in the class counts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from robustseg.evaluation.tally import mean_iou
 
-__all__ = ["lowest_accuracy", "lowest_miou"]
+__all__ = ["lowest_accuracy", "lowest_miou", "lowest_ratio", "mean_ratio"]
 
 Array = NDArray[np.float64]
 Choice = NDArray[np.int_]
@@ -36,18 +38,26 @@ def lowest_miou(inter: Array, pred: Array, target: Array, *, seed: int = 0) -> C
     attacks, images, _ = inter.shape
     if attacks == 1:
         return np.zeros(images, dtype=int)
-    union = pred + target - inter
-    draw = np.random.Generator(np.random.PCG64(seed))
     each = mean_iou(inter, pred, target)
-    starts = [np.full(images, a) for a in range(attacks)]
-    starts += [np.where(np.isnan(each), np.inf, each).argmin(0), lowest_accuracy(inter.sum(-1))]
-    starts.sort(key=lambda choice: _value(inter, union, choice))
-    found = [_by_price(inter, union, start) for start in starts]
-    found.sort(key=lambda choice: _value(inter, union, choice))
+    alone = np.where(np.isnan(each), np.inf, each).argmin(0)
+    return lowest_ratio(inter, pred + target - inter, [alone, lowest_accuracy(inter.sum(-1))], seed=seed)
+
+
+def lowest_ratio(top: Array, bottom: Array, starts: Sequence[Choice], *, seed: int = 0) -> Choice:
+    """``top, bottom (A,n,C)`` -> ``(n,)`` a choice with a low mean over C of Σ top / Σ bottom over the data set.
+
+    ``starts``: choices to begin from, beside every single attack, so that the result is never above any of them.
+    """
+    attacks, images, _ = top.shape
+    draw = np.random.Generator(np.random.PCG64(seed))
+    begun = [*(np.full(images, a) for a in range(attacks)), *starts]
+    begun.sort(key=lambda choice: _value(top, bottom, choice))
+    found = [_by_price(top, bottom, start) for start in begun]
+    found.sort(key=lambda choice: _value(top, bottom, choice))
     # Greedy is the dearer search: from the best single choice, as published, and to finish the best that
     # prices found.
-    found += [_greedy(inter, union, start, draw) for start in (starts[0], found[0])]
-    return min(found, key=lambda choice: _value(inter, union, choice))
+    found += [_greedy(top, bottom, start, draw) for start in (begun[0], found[0])]
+    return min(found, key=lambda choice: _value(top, bottom, choice))
 
 
 def _sums(inter: Array, union: Array, choice: Choice) -> tuple[Array, Array]:
@@ -55,7 +65,7 @@ def _sums(inter: Array, union: Array, choice: Choice) -> tuple[Array, Array]:
     return inter[choice, images].sum(0), union[choice, images].sum(0)
 
 
-def _mean(top: Array, bottom: Array) -> Array:
+def mean_ratio(top: Array, bottom: Array) -> Array:
     """Mean of ``top / bottom`` over the last axis where ``bottom > 0``; infinite where nowhere."""
     there = bottom > 0
     number = there.sum(-1)
@@ -64,7 +74,7 @@ def _mean(top: Array, bottom: Array) -> Array:
 
 
 def _value(inter: Array, union: Array, choice: Choice) -> float:
-    return float(_mean(*_sums(inter, union, choice)))
+    return float(mean_ratio(*_sums(inter, union, choice)))
 
 
 def _by_price(inter: Array, union: Array, choice: Choice, rounds: int = 50) -> Choice:
@@ -85,13 +95,13 @@ def _by_price(inter: Array, union: Array, choice: Choice, rounds: int = 50) -> C
 def _greedy(inter: Array, union: Array, choice: Choice, draw: np.random.Generator, rounds: int = 100) -> Choice:
     choice = choice.copy()
     top, bottom = _sums(inter, union, choice)
-    value = float(_mean(top, bottom))
+    value = float(mean_ratio(top, bottom))
     for _ in range(rounds):
         before = value
         for i in draw.permutation(len(choice)):
             tops = top - inter[choice[i], i] + inter[:, i]
             bottoms = bottom - union[choice[i], i] + union[:, i]
-            values = _mean(tops, bottoms)
+            values = mean_ratio(tops, bottoms)
             a = int(values.argmin())
             if values[a] < value - 1e-15:
                 choice[i], top, bottom, value = a, tops[a], bottoms[a], float(values[a])

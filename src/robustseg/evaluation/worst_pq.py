@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from robustseg.evaluation.worst_case import _by_price, _greedy, _mean, _value
+from robustseg.evaluation.worst_case import lowest_ratio, mean_ratio
 
 __all__ = ["lowest_pq"]
 
@@ -29,12 +29,5 @@ def lowest_pq(iou: Array, tp: Array, fp: Array, fn: Array, *, seed: int = 0) -> 
     if attacks == 1 or not images:
         return np.zeros(images, dtype=int)
     size = tp + (fp + fn) / 2
-    draw = np.random.Generator(np.random.PCG64(seed))
-    starts = [np.full(images, a) for a in range(attacks)]
-    starts += [_mean(iou, size).argmin(0), iou.sum(-1).argmin(0), (iou.sum(-1) - size.sum(-1)).argmin(0)]
-    starts.sort(key=lambda choice: _value(iou, size, choice))
-    found = [_by_price(iou, size, start) for start in starts]
-    found.sort(key=lambda choice: _value(iou, size, choice))
-    # greedy is the dearer search: from the best start, and to finish the best that prices found
-    found += [_greedy(iou, size, start, draw) for start in (starts[0], found[0])]
-    return min(found, key=lambda choice: _value(iou, size, choice))
+    starts = [mean_ratio(iou, size).argmin(0), iou.sum(-1).argmin(0), (iou.sum(-1) - size.sum(-1)).argmin(0)]
+    return lowest_ratio(iou, size, starts, seed=seed)
