@@ -83,22 +83,26 @@ def contestants(data: Maps, classes: int) -> dict[str, Callable[[], float]]:
 
 def measure(images: int, size: tuple[int, int], classes: int, rounds: int) -> dict[str, Any]:
     """All contestants in turn, ``rounds`` times; milliseconds an image."""
-    runs = contestants(maps(images, size, classes), classes)
+    rows = in_turn(contestants(maps(images, size, classes), classes), images, rounds, "mIoU")
+    return {"images": images, "size": list(size), "classes": classes, "rounds": rounds, "rows": rows}
+
+
+def in_turn(runs: dict[str, Callable[[], Any]], images: int, rounds: int, score: str) -> list[dict[str, Any]]:
+    """Every contestant ``rounds`` times, each round in another order: its ``score``, milliseconds an image."""
     values = {name: run() for name, run in runs.items()}
     spans: dict[str, list[Span]] = {name: [] for name in runs}
     for r in range(rounds):
         order = list(runs)
         for name in order[r % len(order) :] + order[: r % len(order)]:
             spans[name].append(timed(runs[name], CPU)[0])
-    rows = [
+    return [
         {
             "name": name,
-            "mIoU": values[name],
+            score: values[name],
             **{f"{c}_ms": spread([1e3 * getattr(s, c) / images for s in spans[name]]) for c in ("wall", "cpu")},
         }
         for name in runs
     ]
-    return {"images": images, "size": list(size), "classes": classes, "rounds": rounds, "rows": rows}
 
 
 def main() -> None:

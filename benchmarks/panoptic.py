@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from benchmarks import results
-from robustseg.evaluation.bench import Span, spread, timed
+from benchmarks.metrics import in_turn
 from robustseg.ops.memory import keep_freed
 from robustseg.tasks import fates
 from robustseg.tasks.panoptic import PanopticMap, quality, statistics
@@ -150,21 +150,7 @@ def measure(
     images: int, size: tuple[int, int], classes: int, segments: int, void: float, rounds: int
 ) -> dict[str, Any]:
     """All contestants in turn, ``rounds`` times; milliseconds an image."""
-    runs = contestants(maps(images, size, classes, segments, void), classes)
-    values = {name: run() for name, run in runs.items()}
-    spans: dict[str, list[Span]] = {name: [] for name in runs}
-    for r in range(rounds):
-        order = list(runs)
-        for name in order[r % len(order) :] + order[: r % len(order)]:
-            spans[name].append(timed(runs[name], CPU)[0])
-    rows = [
-        {
-            "name": name,
-            "PQ": values[name],
-            **{f"{c}_ms": spread([1e3 * getattr(s, c) / images for s in spans[name]]) for c in ("wall", "cpu")},
-        }
-        for name in runs
-    ]
+    rows = in_turn(contestants(maps(images, size, classes, segments, void), classes), images, rounds, "PQ")
     facts = {"images": images, "size": list(size), "classes": classes, "segments": segments, "void": void}
     return {**facts, "rounds": rounds, "rows": rows}
 

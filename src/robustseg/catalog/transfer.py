@@ -44,7 +44,7 @@ class Transferred:
     @property
     def fit_name(self) -> str:
         """Artefacts of different sources are different."""
-        return f"{self.attack.fit_name}-{self.source.spec.digest}"
+        return f"{self.attack.fit_name}-of-{self.source.spec.digest}"
 
     def with_artefact(self, artefact: Artefact) -> Transferred:
         """The same, knowing ``artefact``."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from robustseg.catalog import Artefact
+from robustseg.catalog.attack import FITTED
 from robustseg.data import fit_ref, load_data
 from robustseg.errors import UserError
 from robustseg.evaluation.files import slug
@@ -22,14 +23,17 @@ def fit_name(attack: Any) -> str:
     return getattr(attack, "fit_name", attack.spec)
 
 
-def fit_data(given: str | DataSet | None, data: DataSet, resize: tuple[int, int] | None, attack: str) -> DataSet:
+def fit_data(
+    given: str | DataSet | None, data: DataSet, resize: tuple[int, int] | None, attack: str, artefact: str
+) -> DataSet:
     """The images to fit on: those given, else the training split. Raises UserError where there are none."""
     if given is None:
         given = fit_ref(data.ref) if _is_ref(data) else None
         if given is None:
+            what, other = FITTED.get(artefact.partition("-of-")[0], ("what it learns", "another attack"))
             raise UserError(
-                f"{attack} must be fitted (class counts) on images that are not scored; {data.ref} names none: "
-                "give --fit-data REF, or use strong, which needs none"
+                f"{attack} must be fitted ({what}) on images that are not scored; {data.ref} names none: "
+                f"give --fit-data REF, or use {other}, which needs none"
             )
     return load_data(given, resize=resize) if isinstance(given, str) else given
 

@@ -135,7 +135,7 @@ def definite(
             return attack
         name = fitting.fit_name(attack)
         if name not in artefacts:
-            other = fitting.fit_data(fit_data, dataset, size, whole.name)
+            other = fitting.fit_data(fit_data, dataset, size, whole.name, fitting.fit_name(attack))
             seen = Mapped.of(other, network.spec, class_map)
             artefacts[name] = fitting.fit(
                 attack, network, seen, items, seed, Path(out) / "artefacts",

@@ -18,7 +18,7 @@ from robustseg.ops import digest
 from robustseg.ops.size import at_label_size
 from robustseg.types import DenseOutput, ModelSpec, Output
 
-__all__ = ["Adapter", "check_images", "check_output", "fingerprint", "uncropped"]
+__all__ = ["Adapter", "check_images", "check_once", "check_output", "fingerprint", "uncropped"]
 
 TOLERANCE = 1e-4  # float images that went through 8 bits and back come out as -3e-8 or 1.0000001
 
@@ -48,10 +48,7 @@ class Adapter:
         want: frozenset[str] = frozenset(),
     ) -> Output:
         refuse(self.spec, prompts, proposals, want)
-        key = (images.dtype, images.device, images.ndim, *images.shape[1:])
-        if key not in self._seen:
-            check_images(images, channels=self.prepare.channels, device=self.device)
-            self._seen.add(key)
+        check_once(self._seen, images, channels=self.prepare.channels, device=self.device)
         x = self.prepare.resized(images)
         split = self.prepare.split
         return self._split(x, split) if split and extent(x) != (split, split) else self._network(x)
@@ -117,6 +114,14 @@ def check_images(images: Tensor, *, channels: int = 3, device: torch.device | No
         "images / 255" if low >= 0 and high > 2 else "give raw pixels; normalisation belongs to the model (mean=, std=)"
     )
     raise UserError(f"image values lie in [{low:.4g}, {high:.4g}], not in [0,1]: {fix}")
+
+
+def check_once(seen: set[tuple[Any, ...]], images: Tensor, *, channels: int, device: torch.device) -> None:
+    """:func:`check_images` on the first call of a type, device and shape ``(B,C,H,W)``, noted in ``seen``."""
+    key = (images.dtype, images.device, images.ndim, *images.shape[1:])
+    if key not in seen:
+        check_images(images, channels=channels, device=device)
+        seen.add(key)
 
 
 def check_output(output: Output, pixels: Tensor) -> None:

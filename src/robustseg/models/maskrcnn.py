@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from robustseg.errors import UserError
-from robustseg.models.base import check_images, fingerprint, refuse
+from robustseg.models.base import check_once, fingerprint, refuse
 from robustseg.models.faults import Fault
 from robustseg.models.prepare import Prepare, Resize, extent
 from robustseg.models.refs import Options
@@ -125,10 +125,7 @@ class Regions:
         from torchvision.models.detection.image_list import ImageList
         from torchvision.models.detection.rpn import concat_box_prediction_layers
 
-        key = (images.dtype, images.device, images.ndim, *images.shape[1:])
-        if key not in self._seen:
-            check_images(images, channels=self.prepare.channels, device=self.device)
-            self._seen.add(key)
+        check_once(self._seen, images, channels=self.prepare.channels, device=self.device)
         net: Any = self.module
         x = self.prepare.resized(images)
         shape = extent(x)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from robustseg.errors import UserError
-from robustseg.models.base import check_images, check_output, fingerprint, refuse
+from robustseg.models.base import check_once, check_output, fingerprint, refuse
 from robustseg.models.prepare import IMAGENET, Prepare, Resize, extent
 from robustseg.models.refs import Options
 from robustseg.ops import boxes as bx
@@ -53,10 +53,7 @@ class Prompted:
     ) -> QueryOutput:
         refuse(self.spec, None, proposals, want)
         boxes = _checked(prompts, images, self.spec.ref)
-        key = (images.dtype, images.device, images.ndim, *images.shape[1:])
-        if key not in self._seen:
-            check_images(images, channels=self.prepare.channels, device=self.device)
-            self._seen.add(key)
+        check_once(self._seen, images, channels=self.prepare.channels, device=self.device)
         x = self.prepare.resized(images)
         pixels = self.prepare.padded(self.prepare.normalised(x))
         H, W = extent(x)
