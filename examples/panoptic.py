@@ -24,8 +24,8 @@ from robustseg.terminal import bar
 
 MODELS = {"CNN": "street-mask2former-cnn", "transformer": "street-mask2former"}
 ATTACKS = (
-    "pq-price", "training-loss", "flood", "squeeze", "mask-break", "mask-split", "class-flip", "phantom", "overlap",
-    "semantic-ce", "pgd", "ap-rank", "hide:class=car",
+    "pq-price", "training-loss", "flood", "squeeze", "mask-break", "mask-split", "class-flip", "phantom",
+    "semantic-ce", "pgd", "hide:class=car",
 )  # fmt: skip
 CARRIED = ("pq-price", "pgd")  # also made on the other model
 SHOWN = ("PQ", "SQ", "RQ", "PQ_th", "PQ_st", "AP", "mIoU")

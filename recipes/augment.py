@@ -84,7 +84,8 @@ def colour_jitter(images: Tensor, strength: float, generator: Generator) -> Tens
 def stained(images: Tensor, share: float, generator: Generator) -> Tensor:
     """Fluorescence as other microscopes show it; `(B,3,H,W)` in [0,1], dark ground, bright objects.
 
-    Every image gets its own exposure, haze and noise; a `share` of them is printed dark on bright, in random colours.
+    Every image gets its own exposure, haze and noise; a `share` of them is printed dark on bright, in random colours, on
+    a ground of two colours that are mixed in patches as in tissue.
     """
 
     def draw(low: float, high: float, *shape: int) -> Tensor:
@@ -94,13 +95,22 @@ def stained(images: Tensor, share: float, generator: Generator) -> Tensor:
     grey = images.mean(1, keepdim=True)
     low, high = grey.amin((2, 3), keepdim=True), grey.amax((2, 3), keepdim=True)
     grey = ((grey - low) / (high - low).clamp(min=0.02)).clamp(0, 1) ** torch.exp(draw(-0.5, 0.5, B, 1))
-    haze = torch.rand(B, 1, 4, 4, generator=generator)
-    haze = F.interpolate(haze, (H, W), mode="bicubic").clamp(0, 1) * draw(0, 0.35, B, 1) * (draw(0, 1, B, 1) < 0.5)
+    haze = smooth(B, (H, W), (4,), generator) * draw(0, 0.35, B, 1) * (draw(0, 1, B, 1) < 0.5)
     noise = torch.randn(B, 3, H, W, generator=generator) * draw(0, 0.04, B, 1)
     dark = grey * draw(0.1, 1, B, 1) + haze
-    ground, ink = draw(0.55, 1, B, 3), draw(0, 0.6, B, 3)
+    tissue = smooth(B, (H, W), (6, 24), generator) * draw(0, 3, B, 1) - draw(0, 2, B, 1)
+    ground = torch.lerp(draw(0.6, 1, B, 3), draw(0.4, 1, B, 3), tissue.clamp(0, 1))
+    ink = draw(0, 0.6, B, 3)
     bright = ground + (ink - ground) * (grey * draw(0.6, 1, B, 1) + haze).clamp(0, 1)
     return (torch.where(draw(0, 1, B, 1) < share, bright, dark) + noise).clamp(0, 1)
+
+
+def smooth(count: int, size: tuple[int, int], bumps: Sequence[int], generator: Generator) -> Tensor:
+    """Smooth noise in [0,1], `(count,1,H,W)`: the mean of fields with so many bumps a side."""
+    fields = [
+        F.interpolate(torch.rand(count, 1, n, n, generator=generator), size, mode="bicubic").clamp(0, 1) for n in bumps
+    ]
+    return torch.stack(fields).mean(0)
 
 
 def turned(image: Tensor, label: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:

@@ -90,6 +90,9 @@ def card(recipe: Recipe, clean: dict, scores: dict, parameters: int, facts: dict
     meaning = "".join(text for name, text in MEANING.items() if name in clean)
     state = "" if facts["steps"] == recipe.steps else f" (of {recipe.steps}: training was not finished)"
     note = f"\n\n{facts['note']}" if facts["note"] else ""
+    composed = (
+        f"\n{recipe.composed} pictures composed of the training nuclei beside the images." if recipe.composed else ""
+    )
     size = f"{recipe.size[0]}x{recipe.size[1]}"
     return f"""# {recipe.name}
 
@@ -114,9 +117,9 @@ Command: `{facts["command"]}` (recipe `{recipe.name}` in `recipes/recipes.py`, s
 {schedule(recipe)}
 
 {facts["steps"]} steps{state}, AdamW, {loss}; {settings}.
-Random scale-crop, mirror, colour jitter.
+Random scale-crop, mirror, colour jitter.{composed}
 The exported weights are the exponential moving average at the last step, not the best of several.
-{facts["cpu_minutes"]:.0f} CPU-minutes on one thread of {facts["hardware"]}, bfloat16 autocast, {facts["versions"]}.
+{facts["cpu_minutes"]:.0f} CPU-minutes on one thread of {facts["hardware"]}, {facts["precision"]}, {facts["versions"]}.
 Curve: `recipes/curves/{recipe.name}.png`.{note}
 
 ## Limits

@@ -42,6 +42,7 @@ def describe(network: nn.Module, recipe: Recipe, folder: Path, clean: dict) -> N
         "ignore_index": recipe.ignore,
         "multiple": recipe.multiple,
         **({"resize": "native"} if recipe.library == "maskrcnn" else {}),
+        **({"tiles": recipe.tiling} if recipe.tiles else {}),
         "size": list(recipe.size),
         "parameters": sum(p.numel() for p in network.parameters()),
         "licence": recipe.licence,

@@ -43,7 +43,7 @@ def _universal(recipe: Recipe, labels: Tensor) -> Objective:
             scores = getattr(network, HEAD)(out.pixel_decoder_last_hidden_state)
         layers = [(a["class_queries_logits"], a["masks_queries_logits"]) for a in out.auxiliary_logits]
         layers.append((out.class_queries_logits, out.masks_queries_logits))
-        classes, offsets = scores[:, :-2], scores[:, -2:]
+        classes, offsets = scores.split((len(recipe.classes), universal.bearings(recipe)), 1)
         pixels_know = loss(classes, target[:, ::2, ::2] & 255, per_class, recipe.dice, recipe.ignore)
         pixels_know = pixels_know + recipe.centres * universal.centre_loss(offsets, target, recipe)
         return universal.loss(layers, target, per_query, recipe) + recipe.dense * pixels_know

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from recipes.networks import pick
 from recipes.recipes import Recipe
 from robustseg.models import load_model, maskrcnn, wrap
+from robustseg.models.tiles import Tiled
 from robustseg.models.zoo import load_folder
 from robustseg.tasks.predict import predict as predict_tasks
 from robustseg.tasks.rows import rows as rows_of
@@ -28,15 +29,18 @@ def in_training(network: nn.Module, recipe: Recipe) -> Model:
     """A network as the zoo will present it: normalisation and padding of the recipe. Puts it in eval mode."""
     if recipe.library == "maskrcnn":
         return maskrcnn.adapter(network, recipe.classes, recipe.name, "maskrcnn", size="native")
-    return wrap(
+    model = wrap(
         network,
+        task=recipe.task,
         classes=recipe.classes,
         mean=recipe.mean,
         std=recipe.std,
         multiple=recipe.multiple,
         output=pick,
         name=recipe.name,
+        things=recipe.things,
     )
+    return Tiled.of(model, **recipe.tiling) if recipe.tiles else model
 
 
 def exported(recipe: Recipe, folder: Path) -> Model:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from recipes.recipes import Recipe
+from recipes.universal import bearings, places
 from robustseg.types import QueryOutput
 
 HEAD = "dense_head"  # reads classes from the pixel features of a mask classifier; for the training only
@@ -54,8 +55,25 @@ def _mask2former(recipe: Recipe, arguments: dict) -> nn.Module:
         id2label=names, label2id={name: i for i, name in names.items()}, num_labels=len(names), **arguments,
     )  # fmt: skip
     network = Mask2FormerForUniversalSegmentation(config)
-    network.add_module(HEAD, nn.Conv2d(config.mask_feature_size, len(names) + 2, 1))
+    if recipe.place:
+        _settle(network, sum(not thing for thing in recipe.is_thing))
+    network.add_module(HEAD, nn.Conv2d(config.mask_feature_size, len(names) + bearings(recipe), 1))
     return network
+
+
+@torch.no_grad()
+def _settle(network: Any, stuff: int) -> None:
+    """Queries for objects start from the place where each is at home: its position code, and waves of many lengths."""
+    decoder, fine = network.model.transformer_module, 128
+    code = decoder.position_embedder((1, 1, fine, fine), torch.device("cpu"), torch.float32)[0]
+    home = places(len(decoder.queries_embedder.weight) - stuff)
+    at = (home * fine).long()
+    decoder.queries_embedder.weight[stuff:] = code[:, at[:, 0], at[:, 1]].T
+    width = decoder.queries_features.weight.shape[1]
+    lengths = torch.arange(1, width // 4 + 1) / 2  # half a wave on the image, one, one and a half ...
+    turns = 2 * torch.pi * home[:, :, None] * lengths
+    waves = torch.cat([turns.sin(), turns.cos()], 2).flatten(1)
+    decoder.queries_features.weight[stuff:, : waves.shape[1]] = waves
 
 
 def bare(network: nn.Module) -> nn.Module:

@@ -20,7 +20,15 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def publish(
-    recipe: Recipe, network: nn.Module, step: int, *, root: Path, log: Path, out: Path | None, note: str = ""
+    recipe: Recipe,
+    network: nn.Module,
+    step: int,
+    *,
+    root: Path,
+    log: Path,
+    out: Path | None,
+    note: str = "",
+    precision: str = "bfloat16 autocast",
 ) -> dict:
     """Export to the zoo (or `out`), measure what was exported, write robustseg.json, card and curve; the scores."""
     folder = out or ROOT / recipe.folder
@@ -44,6 +52,7 @@ def publish(
         "steps": step,
         "cpu_minutes": rows[-1]["cpu_s"] / 60,
         "hardware": hardware(),
+        "precision": precision,
         "versions": f"torch {torch.__version__.split('+')[0]}",
         "command": command,
         "note": note,

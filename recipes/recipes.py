@@ -53,6 +53,7 @@ class Recipe:
     jitter: float = 0.3
     stretch: float = 0.15
     stain: float | None = None  # images of cells: share that is printed dark on bright
+    composed: int = 0  # images of cells: pictures composed of the training nuclei, beside the images themselves
     seed: int = 0
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
@@ -62,6 +63,9 @@ class Recipe:
     things: tuple[str, ...] = ()  # the countable classes
     no_object: float = 0.1  # weight of "no object" in the classification of queries
     smallest: int = 6  # objects of fewer pixels in a crop are no targets
+    tiles: tuple[int, ...] = ()  # side, stride, queries kept: the model sees images in tiles like its crops
+    outside: float = 0.0  # pixels outside a mask weigh at most so many times those inside; 0: see `universal.reach`
+    place: float = 0.0  # what the matching adds for each step (of the queries' places) that an object lies away
     dense: float = 4.0  # weight of linear heads on the pixel features, which are not exported: classes and
     centres: float = 1.0  # where the middle of the object is
 
@@ -69,6 +73,11 @@ class Recipe:
     def is_thing(self) -> list[bool]:
         """Per class: is it countable?"""
         return [name in self.things for name in self.classes]
+
+    @property
+    def tiling(self) -> dict[str, int]:
+        """The arguments of `robustseg.models.tiles.Tiled.of`; empty where the model sees whole images."""
+        return dict(zip(("side", "stride", "kept"), self.tiles))
 
     @property
     def steps(self) -> int:
@@ -210,8 +219,8 @@ STREET_MASK2FORMER_CNN = Recipe(
 )  # fmt: skip
 _NUCLEI = {
     "data": "dsb2018", "classes": ("background", "nucleus"), "things": ("nucleus",), "size": (256, 256),
-    "licence": "Apache-2.0 (trained on images in the public domain, CC0)", "stain": 0.35, "jitter": 0.2,
-    "validate_every": 500,
+    "licence": "Apache-2.0 (trained on images in the public domain, CC0)", "stain": 0.4, "jitter": 0.2,
+    "composed": 500, "validate_every": 500,
 }  # fmt: skip
 NUCLEI_MASKRCNN = Recipe(
     name="nuclei-maskrcnn",
@@ -232,7 +241,7 @@ NUCLEI_MASKRCNN = Recipe(
         ("box_batch_size_per_image", 64),
         ("box_detections_per_img", 400),
     ),
-    stages=(Stage(1300, (128, 128), 6, (0.6, 2.4)), Stage(800, (192, 192), 4, (0.5, 2.0))),
+    stages=(Stage(1600, (128, 128), 6, (0.6, 2.4)), Stage(800, (192, 192), 4, (0.5, 2.0))),
     folder="src/robustseg/zoo/nuclei-maskrcnn",
     multiple=32,
     **_NUCLEI,
@@ -241,12 +250,14 @@ NUCLEI_MASK2FORMER = Recipe(
     name="nuclei-mask2former",
     library="hf",
     task="universal",
-    # patches of 2 pixels: masks of half the image's size, for objects of some ten pixels
     network=_mask2former(
-        96, 6, 301, model_type="swin", image_size=256, patch_size=2, embed_dim=36, depths=(2, 2, 2, 1),
+        96, 6, 101, model_type="swin", image_size=256, patch_size=4, embed_dim=36, depths=(2, 2, 2, 1),
         num_heads=(2, 4, 8, 16), window_size=4, drop_path_rate=0.0,
     ),
-    stages=(Stage(1000, (128, 128), 4, (0.5, 2.0)), Stage(220, (256, 256), 2, (0.6, 1.5))),
+    stages=(Stage(3000, (128, 128), 4, (0.7, 2.4)),),
+    tiles=(128, 96, 400),
+    place=1.0,
+    outside=3.0,
     folder="src/robustseg/zoo/nuclei-mask2former",
     multiple=32,
     lr=1e-3,

@@ -41,10 +41,25 @@ def objects(code: Tensor, recipe: Recipe) -> dict[str, Tensor]:
     return {"boxes": boxes(masks), "labels": found.categories[thing], "masks": masks.to(torch.uint8)}
 
 
+def places(queries: int) -> Tensor:
+    """Where each query for objects is at home, `(Q,2)` as parts of height and width: points spread evenly in any order.
+
+    The R2 sequence of M. Roberts ("The unreasonable effectiveness of quasirandom sequences", 2018).
+    """
+    steps = torch.tensor([0.7548776662466927, 0.5698402909980532], dtype=torch.float64)
+    return ((0.5 + torch.arange(1, queries + 1)[:, None] * steps) % 1).float()
+
+
+def grid(shape: Sequence[int]) -> Tensor:
+    """The middle of every cell, `(h*w,2)` as parts of height and width."""
+    y, x = ((torch.arange(n) + 0.5) / n for n in shape)
+    return torch.cartesian_prod(y, x)
+
+
 def assign(classes: Tensor, masks: Tensor, soft: Tensor, valid: Tensor, categories: Tensor, recipe: Recipe) -> Tensor:
     """The query of each segment, `(S,)`; -1 where there are more objects than queries.
 
-    classes `(Q,K+1)` and masks `(Q,n)` logits, soft `(S,n)` truth in [0,1], valid `(n,)` weights of the pixels.
+    classes `(Q,K+1)` and masks `(Q,h,w)` logits, soft `(S,h*w)` truth in [0,1], valid `(h*w,)` weights of the pixels.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -55,7 +70,7 @@ def assign(classes: Tensor, masks: Tensor, soft: Tensor, valid: Tensor, categori
         query[categories == c] = k
     if thing.any():
         free, wanted = slice(len(stuff), None), soft[thing]
-        z = masks[free]
+        z = masks[free].flatten(1)
         p = z.sigmoid()
         n = valid.sum().clamp(min=1)
         area = wanted @ valid
@@ -63,6 +78,9 @@ def assign(classes: Tensor, masks: Tensor, soft: Tensor, valid: Tensor, categori
         dice = 1 - (2 * p @ (wanted * valid).T + 1) / ((p @ valid)[:, None] + area[None] + 1)
         cost = MATCH["mask"] * bce / reach(area, n) + MATCH["dice"] * dice
         cost = cost - MATCH["class"] * classes[free].softmax(-1)[:, categories[thing]]
+        if recipe.place:
+            middle = (wanted * valid) @ grid(masks.shape[-2:]) / area.clamp(min=1e-6)[:, None]
+            cost = cost + recipe.place * torch.cdist(places(len(z)), middle) * len(z) ** 0.5
         rows, columns = linear_sum_assignment(cost.nan_to_num(1e4).numpy())
         query[thing.nonzero()[:, 0][torch.as_tensor(columns)]] = torch.as_tensor(rows) + len(stuff)
     return query
@@ -73,6 +91,20 @@ def reach(area: Tensor, pixels: Tensor) -> Tensor:
     return torch.minimum(8 * area + 64, pixels)
 
 
+def scale(t: Tensor, v: Tensor, outside: float) -> tuple[Tensor, Tensor]:
+    """The weight of a pixel outside each mask, and what the cross-entropy is divided by, `(M,1)` each.
+
+    Truth t and weights v `(M,n)`. `outside` > 0: all pixels outside weigh no more than so many times those inside;
+    where objects are tiny, masks else begin by vanishing and stay so.
+    """
+    area, pixels = (t * v).sum(1), v.sum(1).clamp(min=1)
+    if not outside:
+        return torch.ones_like(area)[:, None], reach(area, pixels)[:, None]
+    rest = (pixels - area).clamp(min=1)
+    quiet = (outside * area / rest).clamp(max=1)
+    return quiet[:, None], (area + quiet * rest).clamp(min=1)[:, None]
+
+
 def softplus(z: Tensor) -> Tensor:
     """log(1 + e^z); four times as fast as the library's on a CPU, whose log1p is not vectorised."""
     return z.abs().neg_().exp_().add_(1).log_().add_(z.clamp(min=0))
@@ -81,31 +113,31 @@ def softplus(z: Tensor) -> Tensor:
 class MaskLoss(torch.autograd.Function):
     """Weighted sum of binary cross-entropy and Dice loss of M masks, with its gradient written out.
 
-    With p = sigmoid(z), truth t, pixel weights v, r the `reach`, I = Σ p t v, D = Σ (p + t) v + 1, per mask:
+    With p = sigmoid(z), truth t, pixel weights v, q and r the `scale`, w = t + q (1 - t), I = Σ p t v,
+    D = Σ (p + t) v + 1, per mask:
 
-        L = a Σ (softplus(z) - z t) v / r + b (1 - (2 I + 1) / D)
-        dL/dz = v (a (p - t) / r + b p (1 - p) ((2 I + 1) / D² - 2 t / D))
+        L = a Σ (w softplus(z) - z t) v / r + b (1 - (2 I + 1) / D)
+        dL/dz = v (a (w p - t) / r + b p (1 - p) ((2 I + 1) / D² - 2 t / D))
     """
 
     @staticmethod
-    def forward(ctx: Any, z: Tensor, t: Tensor, v: Tensor) -> Tensor:
-        """Summed over the masks; all `(M,n)`."""
+    def forward(ctx: Any, z: Tensor, t: Tensor, v: Tensor, q: Tensor, r: Tensor) -> Tensor:
+        """Summed over the masks; z, t, v `(M,n)`, q and r `(M,1)`."""
         a, b = MATCH["mask"], MATCH["dice"]
         p, tv = z.sigmoid(), t * v
-        area = tv.sum(1)
-        r = reach(area, v.sum(1).clamp(min=1))[:, None]
-        bce = (softplus(z) * v - z * tv).sum(1, keepdim=True) / r
+        area, w = tv.sum(1), t + q * (1 - t)
+        bce = (softplus(z) * v * w - z * tv).sum(1, keepdim=True) / r
         over = (2 * (p * tv).sum(1) + 1)[:, None]
         D = ((p * v).sum(1) + area + 1)[:, None]
         slope = (t * (-2 * b / D)).add_(b * over / D**2).mul_(p).mul_(1 - p)
-        ctx.save_for_backward(slope.add_((p - t).mul_(a / r)).mul_(v))
+        ctx.save_for_backward(slope.add_((p * w - t).mul_(a / r)).mul_(v))
         return (a * bce + b * (1 - over / D)).sum()
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:  # type: ignore[override]
         """The stored gradient."""
         (gradient,) = ctx.saved_tensors
-        return gradient * grads[0], None, None
+        return gradient * grads[0], None, None, None, None
 
 
 def loss(layers: Sequence[tuple[Tensor, Tensor]], codes: Tensor, weights: Tensor, recipe: Recipe) -> Tensor:
@@ -124,7 +156,7 @@ def loss(layers: Sequence[tuple[Tensor, Tensor]], codes: Tensor, weights: Tensor
         picked, wanted, weight = [], [], []
         for i, s in enumerate(found):
             with torch.no_grad():
-                query = assign(classes[i], masks[i].flatten(1), soft[i][0], valid[0][i], s.categories, recipe)
+                query = assign(classes[i], masks[i], soft[i][0], valid[0][i], s.categories, recipe)
             hit = query >= 0
             target[i, query[hit]] = s.categories[hit]
             picked.append(masks[i, query[hit]])
@@ -133,7 +165,8 @@ def loss(layers: Sequence[tuple[Tensor, Tensor]], codes: Tensor, weights: Tensor
         z = torch.cat(picked)
         if last and len(z):
             z = F.interpolate(z[None], large, mode="bilinear", align_corners=False)[0]
-        shapes = MaskLoss.apply(z.flatten(1), torch.cat(wanted), torch.cat(weight)) if len(z) else z.sum()
+        t, v = torch.cat(wanted), torch.cat(weight)
+        shapes = MaskLoss.apply(z.flatten(1), t, v, *scale(t, v, recipe.outside)) if len(z) else z.sum()
         ce = F.cross_entropy(classes.flatten(0, 1), target.flatten(), weights)
         total = total + MATCH["class"] * ce + shapes / count
     return total
@@ -144,14 +177,33 @@ def shrunk(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return F.adaptive_avg_pool2d(maps[None], size)[0]
 
 
+WAVES = (0.5, 1.0, 2.0, 4.0)  # on a side of the image, where pixel features say where their object is
+
+
+def bearing(middle: Tensor, here: Tensor, recipe: Recipe) -> Tensor:
+    """What a pixel should know about the middle of its object, `(C,n)`: both `(2,n)`, as parts of the image's sides.
+
+    The way there, in eighths of a side; with `place`, where queries look for objects by place, the place as waves.
+    """
+    if not recipe.place:
+        return 8 * (middle - here)
+    turns = 2 * torch.pi * middle[:, None] * torch.tensor(WAVES)[:, None]
+    return torch.cat([turns.sin(), turns.cos()]).flatten(0, 1)
+
+
+def bearings(recipe: Recipe) -> int:
+    """How many numbers `bearing` gives a pixel."""
+    return len(bearing(torch.zeros(2, 1), torch.zeros(2, 1), recipe))
+
+
 def centre_loss(offsets: Tensor, codes: Tensor, recipe: Recipe) -> Tensor:
-    """Pixels of an object should know where its middle is: smooth L1 of `(B,2,h,w)`, in eighths of the image's sides.
+    """Pixels of an object should know where its middle is: smooth L1 of `(B,C,h,w)` to the `bearing`.
 
     It tells the pixel features of one object from those of the next long before the queries do.
     """
     h, w = offsets.shape[-2:]
     y, x = (torch.arange(n) / n for n in (h, w))
-    total, cells = torch.zeros(()), 0.0
+    total, numbers = torch.zeros(()), 0.0
     step = (codes.shape[-2] // h, codes.shape[-1] // w)
     for offset, code in zip(offsets.float(), codes[:, step[0] // 2 :: step[0], step[1] // 2 :: step[1]]):
         thing = torch.tensor([*recipe.is_thing, False])[(code & 255).clamp(max=len(recipe.classes))]
@@ -160,6 +212,7 @@ def centre_loss(offsets: Tensor, codes: Tensor, recipe: Recipe) -> Tensor:
         here = torch.stack([y[at_y], x[at_x]])
         size = torch.bincount(object_).clamp(min=1)
         middle = torch.stack([torch.bincount(object_, v) / size for v in here])
-        total = total + F.smooth_l1_loss(offset[:, thing], 8 * (middle[:, object_] - here), reduction="sum", beta=0.1)
-        cells += 2 * float(thing.sum())
-    return total / max(cells, 1)
+        wanted = bearing(middle[:, object_], here, recipe)
+        total = total + F.smooth_l1_loss(offset[:, thing], wanted, reduction="sum", beta=0.1)
+        numbers += wanted.numel()
+    return total / max(numbers, 1)

@@ -5,7 +5,20 @@ import dataclasses
 import pytest
 import torch
 import torch.nn.functional as F
-from recipes.universal import MATCH, MaskLoss, assign, centre_loss, loss, objects, reach, softplus, truth
+from recipes.universal import (
+    MATCH,
+    MaskLoss,
+    assign,
+    bearings,
+    centre_loss,
+    loss,
+    objects,
+    places,
+    reach,
+    scale,
+    softplus,
+    truth,
+)
 
 
 def code_of(rows):
@@ -58,7 +71,7 @@ def test_objects_find_their_queries_and_stuff_keeps_its_own(universal_recipe):
     classes, masks = perfect(code, universal_recipe, order=(4, 2, 5))
     found = truth(code, universal_recipe)
     soft = F.adaptive_avg_pool2d(found.masks[None].float(), (8, 8))[0].flatten(1)
-    args = (masks[0].flatten(1), soft, torch.ones(64), found.categories, universal_recipe)
+    args = (masks[0], soft, torch.ones(64), found.categories, universal_recipe)
     expected = [4, 2, 5, 0]  # objects in the order of their numbers, then stuff
     assert assign(classes[0], *args).tolist() == expected
     # with equal masks the classes decide
@@ -71,26 +84,48 @@ def test_more_objects_than_queries(universal_recipe):
     code = blocks(universal_recipe, *((1, 4 * k, 4 * k, 4) for k in range(1, 8)))
     found = truth(code, universal_recipe)
     soft = F.adaptive_avg_pool2d(found.masks[None].float(), (8, 8))[0].flatten(1)
-    classes, masks = torch.zeros(6, 4), torch.zeros(6, 64)
+    classes, masks = torch.zeros(6, 4), torch.zeros(6, 8, 8)
     query = assign(classes, masks, soft, torch.ones(64), found.categories, universal_recipe)
     assert sorted(query.tolist()) == [-1, -1, 0, 1, 2, 3, 4, 5]
 
 
-def plain(z, t, v):
+def test_of_equal_queries_the_nearest_is_taken_and_a_better_mask_may_lie_further(universal_recipe):
+    recipe = dataclasses.replace(universal_recipe, place=1.0)
+    home = places(5)
+    assert len({tuple(p) for p in home.mul(4).long().tolist()}) == 5  # five places, five of sixteen quarters
+    code = torch.zeros(32, 32, dtype=torch.int64)
+    for k in (1, 3):  # objects at the homes of queries 2 and 4 (query 0 is stuff)
+        y, x = (home[k] * 32).long().clamp(2, 29).tolist()
+        code[y - 2 : y + 2, x - 2 : x + 2] = 1 + 256 * k
+    found = truth(code, recipe)
+    soft = F.adaptive_avg_pool2d(found.masks[None].float(), (8, 8))[0].flatten(1)
+    classes, masks = torch.zeros(6, 4), torch.zeros(6, 8, 8)
+    assert assign(classes, masks, soft, torch.ones(64), found.categories, recipe).tolist() == [2, 4, 0]
+    masks[5] = 20 * (2 * soft[0].view(8, 8) - 1)
+    assert assign(classes, masks, soft, torch.ones(64), found.categories, recipe).tolist() == [5, 4, 0]
+
+
+def plain(z, t, v, outside):
     """The same written with library functions, differentiated by autograd."""
-    p = z.sigmoid()
-    bce = (F.binary_cross_entropy_with_logits(z, t, reduction="none") * v).sum(1) / reach((t * v).sum(1), v.sum(1))
+    p, area, n = z.sigmoid(), (t * v).sum(1), v.sum(1)
+    quiet = torch.clamp(outside * area / (n - area), max=1) if outside else torch.ones_like(area)
+    weight = v * (t + quiet[:, None] * (1 - t))
+    over = weight.sum(1) if outside else reach(area, n)
+    losses = t * F.softplus(-z) + quiet[:, None] * (1 - t) * F.softplus(z)
+    bce = (losses * v).sum(1) / over
     dice = 1 - (2 * (p * t * v).sum(1) + 1) / (((p + t) * v).sum(1) + 1)
     return (MATCH["mask"] * bce + MATCH["dice"] * dice).sum()
 
 
-def test_mask_loss_and_gradient_are_those_of_the_plain_form():
+@pytest.mark.parametrize("outside", [0.0, 0.5, 3.0])
+def test_mask_loss_and_gradient_are_those_of_the_plain_form(outside):
     generator = torch.Generator().manual_seed(0)
     z = (6 * torch.randn(5, 200, dtype=torch.float64, generator=generator)).requires_grad_()
     t = torch.rand(5, 200, dtype=torch.float64, generator=generator).round(decimals=1)
     v = (torch.rand(5, 200, dtype=torch.float64, generator=generator) > 0.2).double()
-    torch.testing.assert_close(MaskLoss.apply(z, t, v), plain(z, t, v))
-    ours, theirs = (torch.autograd.grad(3 * f(z, t, v), z)[0] for f in (MaskLoss.apply, plain))
+    values = MaskLoss.apply(z, t, v, *scale(t, v, outside)), plain(z, t, v, outside)
+    torch.testing.assert_close(*values)
+    ours, theirs = (torch.autograd.grad(3 * value, z)[0] for value in values)
     torch.testing.assert_close(ours, theirs)
     assert (ours[v == 0] == 0).all()
 
@@ -144,6 +179,18 @@ def test_centres_by_hand(universal_recipe):
     assert centre_loss(offsets, code, universal_recipe).item() == pytest.approx(0, abs=1e-6)
     offsets[0, 0, 2, 2] += 1.05  # one of 2 x 5 values: smooth L1 with beta 0.1
     assert centre_loss(offsets, code, universal_recipe).item() == pytest.approx(0.1, abs=1e-6)
+
+
+def test_with_places_pixels_tell_the_place_itself(universal_recipe):
+    recipe = dataclasses.replace(universal_recipe, place=1.0)
+    code = blocks(recipe, (1, 8, 8, 8))[None]
+    assert bearings(recipe) == 16
+    # the mean of cells 2 and 3 of eight, counted from their upper left corners
+    turns = 2 * torch.pi * torch.full((2, 1), 2.5 / 8) * torch.tensor([0.5, 1.0, 2.0, 4.0])
+    wanted = torch.stack([turns.sin(), turns.cos()]).flatten()
+    told = wanted.view(1, 16, 1, 1).expand(1, 16, 8, 8)
+    assert centre_loss(told, code, recipe).item() == pytest.approx(0, abs=1e-6)
+    assert centre_loss(told.roll(1, 1), code, recipe).item() > 0.1
 
 
 def test_no_object_at_all(universal_recipe):

@@ -19,25 +19,26 @@ from robustseg.models.base import Adapter, fingerprint
 from robustseg.models.heads import DenseHead, QueryHead
 from robustseg.models.processor import preparation
 from robustseg.models.refs import Options, Ref
+from robustseg.models.tiles import Tiled
 from robustseg.models.weights import HARMLESS, complain, refusal
 from robustseg.types import ModelSpec
 
 __all__ = ["KEYS", "load", "load_folder"]
 
-KEYS = ("classes", "mean", "std", "norm", "size", "shortest", "longest", "multiple", "task")
+KEYS = ("classes", "mean", "std", "norm", "size", "shortest", "longest", "multiple", "task", "tiles")
 QUERIES = ("maskformer", "mask2former", "eomt", "eomt_dinov3")
 FORGET = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures")
 
 
-def load(ref: Ref) -> Adapter | sam.Prompted:
-    """``hf:PATH_OR_ID[?size=HxW|native&shortest=800&longest=1333&norm=imagenet&classes=...&task=semantic|universal]``."""
+def load(ref: Ref) -> Adapter | Tiled | sam.Prompted:
+    """``hf:PATH_OR_ID[?size=HxW|native&shortest=800&longest=1333&norm=imagenet&classes=...&task=semantic|universal&tiles=SIDE]``."""
     ref.options.known(*KEYS)
     return load_folder(ref.path, ref.options, ref.text)
 
 
 def load_folder(
     source: str, options: Options, text: str, facts: Mapping[str, Any] | None = None
-) -> Adapter | sam.Prompted:
+) -> Adapter | Tiled | sam.Prompted:
     """A model from a local folder or, where there is none, from the cache and then the hub.
 
     ``facts`` (robustseg.json) override what the processor's configuration says. Code that comes with a checkpoint is
@@ -66,7 +67,9 @@ def load_folder(
         raise UserError(f"{text}: task={asked} is impossible for a {config.model_type} model; it gives {task}")
     things = tuple(name for name in facts.get("things", ()) if name in classes)
     spec = ModelSpec(text, asked, classes, digest, f"hf/{config.model_type}", things)
-    return Adapter(spec, module, prepare, head)
+    adapter = Adapter(spec, module, prepare, head)
+    tiles = options.tiles() or facts.get("tiles")
+    return Tiled.of(adapter, **tiles) if tiles else adapter
 
 
 @contextmanager

@@ -83,6 +83,16 @@ class Options:
             raise UserError(f"{self.ref}: size={text}; wanted HxW such as 512x1024, or native") from error
         return h, w
 
+    def tiles(self) -> dict[str, int]:
+        """``tiles=SIDE`` or ``tiles=SIDE/STRIDE``, in pixels; empty without."""
+        text = self.values.get("tiles")
+        if text is None:
+            return {}
+        parts = text.split("/")
+        if len(parts) > 2 or not all(part.isdigit() for part in parts):
+            raise UserError(f"{self.ref}: tiles={text}; wanted SIDE or SIDE/STRIDE in pixels, such as 128/96")
+        return dict(zip(("side", "stride"), map(int, parts)))
+
     def integer(self, key: str) -> int | None:
         """A positive whole number."""
         text = self.values.get(key)
