@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from recipes.recipes import Recipe
-from recipes.universal import bearings, places
+from recipes.universal import bearings, grid, places, waves
 from robustseg.types import QueryOutput
 
 HEAD = "dense_head"  # reads classes from the pixel features of a mask classifier; for the training only
@@ -63,17 +63,17 @@ def _mask2former(recipe: Recipe, arguments: dict) -> nn.Module:
 
 @torch.no_grad()
 def _settle(network: Any, stuff: int) -> None:
-    """Queries for objects start from the place where each is at home: its position code, and waves of many lengths."""
+    """Queries for objects start from the place where each is at home, and patches, where they can, from their own."""
     decoder, fine = network.model.transformer_module, 128
     code = decoder.position_embedder((1, 1, fine, fine), torch.device("cpu"), torch.float32)[0]
     home = places(len(decoder.queries_embedder.weight) - stuff)
     at = (home * fine).long()
     decoder.queries_embedder.weight[stuff:] = code[:, at[:, 0], at[:, 1]].T
-    width = decoder.queries_features.weight.shape[1]
-    lengths = torch.arange(1, width // 4 + 1) / 2  # half a wave on the image, one, one and a half ...
-    turns = 2 * torch.pi * home[:, :, None] * lengths
-    waves = torch.cat([turns.sin(), turns.cos()], 2).flatten(1)
-    decoder.queries_features.weight[stuff:, : waves.shape[1]] = waves
+    for name, weight in network.named_parameters():
+        if name.endswith("position_embeddings"):
+            side = round(weight.shape[1] ** 0.5)
+            weight.copy_(waves(grid((side, side)), weight.shape[2]))
+    decoder.queries_features.weight[stuff:] = waves(home, decoder.queries_features.weight.shape[1])
 
 
 def bare(network: nn.Module) -> nn.Module:

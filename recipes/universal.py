@@ -20,6 +20,7 @@ from recipes.recipes import Recipe
 from robustseg.tasks.truth import boxes, segments
 from robustseg.types import Sample, Segments
 
+WAVES = 24  # numbers in which pixel features tell the place of their object: waves down to a third of the side
 MATCH = {"class": 2.0, "mask": 5.0, "dice": 5.0}  # the original's weights, in the matching and in the loss
 
 
@@ -54,6 +55,12 @@ def grid(shape: Sequence[int]) -> Tensor:
     """The middle of every cell, `(h*w,2)` as parts of height and width."""
     y, x = ((torch.arange(n) + 0.5) / n for n in shape)
     return torch.cartesian_prod(y, x)
+
+
+def waves(at: Tensor, width: int) -> Tensor:
+    """Places `(n,2)`, parts of the sides, as `width` (a multiple of 4) sines and cosines of ever shorter waves."""
+    turns = torch.pi * at[:, :, None] * torch.arange(1, width // 4 + 1)  # half a wave on the side, one, one and a half
+    return torch.cat([turns.sin(), turns.cos()], 2).flatten(1)
 
 
 def assign(classes: Tensor, masks: Tensor, soft: Tensor, valid: Tensor, categories: Tensor, recipe: Recipe) -> Tensor:
@@ -177,9 +184,6 @@ def shrunk(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return F.adaptive_avg_pool2d(maps[None], size)[0]
 
 
-WAVES = (0.5, 1.0, 2.0, 4.0)  # on a side of the image, where pixel features say where their object is
-
-
 def bearing(middle: Tensor, here: Tensor, recipe: Recipe) -> Tensor:
     """What a pixel should know about the middle of its object, `(C,n)`: both `(2,n)`, as parts of the image's sides.
 
@@ -187,8 +191,7 @@ def bearing(middle: Tensor, here: Tensor, recipe: Recipe) -> Tensor:
     """
     if not recipe.place:
         return 8 * (middle - here)
-    turns = 2 * torch.pi * middle[:, None] * torch.tensor(WAVES)[:, None]
-    return torch.cat([turns.sin(), turns.cos()]).flatten(0, 1)
+    return waves(middle.T, WAVES).T
 
 
 def bearings(recipe: Recipe) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from query_models import Streets, Universal
-from query_toys import street
+from query_toys import CAR, MAN, street
 from robustseg.catalog import attack
 from robustseg.catalog.prices import fit_prices, uniform
 from robustseg.catalog.queries import QUERY_ENTRIES
@@ -80,3 +82,24 @@ def test_models_of_pixels_are_refused_in_one_line():
 def test_labels_alone_are_refused_in_one_line():
     with pytest.raises(UserError, match="attacks segments and was given labels"):
         attack("flood")(Universal(), DARK, street(2).labels)
+
+
+@pytest.mark.parametrize("spec", ["displace:class=car,dx=4", "hide:instance=3", "displace:instance=3,dx=4"])
+def test_an_image_without_the_thing_to_change_is_not_applicable_and_costs_no_search(spec):
+    target, there = street(2), [False, False]  # two objects, no third
+    if "class" in spec:
+        first_car = torch.tensor([[True], [False]]) & (target.categories == CAR)
+        target, there = replace(target, categories=target.categories.where(~first_car, MAN)), [False, True]
+    found = attack(f"{spec},steps=2,reference=gt")(Universal(), DARK, target, ids=["a", "b"])
+    assert found.applicable.tolist() == there
+    assert found.score.isnan().tolist() == [not t for t in there]
+    assert [int(b) for b in found.backwards] == [2 * t for t in there]
+    assert torch.equal(found.images[0], DARK[0])
+
+
+@pytest.mark.parametrize("spec", ["hide:instance=1", "displace:instance=1,dx=4"])
+def test_one_object_needs_no_class_name(spec):
+    """``hide`` defaults to the class person, which this model does not have."""
+    found = attack(f"{spec},steps=2,reference=gt")(Universal(), DARK, street(2), ids=["a", "b"])
+    assert found.applicable.all()
+    assert (found.images != DARK).any()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from query_models import Universal
 from toy import Bad, Toy, model
 
 from robustseg.errors import UserError
@@ -79,3 +80,24 @@ def test_every_attack_has_a_folder(tmp_path, picture):
 def test_a_negative_seed_is_one_line(tmp_path, picture):
     with pytest.raises(UserError, match="seed -1 is negative"):
         attack_images([picture], model(), "fgsm", out=tmp_path / "out", seed=-1)
+
+
+def test_a_model_of_segments_shows_what_became_of_each(tmp_path):
+    """In the dark Universal sees a street; light takes its segments away."""
+    Image.fromarray(np.zeros((8, 16, 3), np.uint8)).save(tmp_path / "dark.png")
+    spec = "training-loss:eps=32/255,steps=4"
+    (found,) = attack_images([tmp_path / "dark.png"], Universal(), spec, out=tmp_path / "out")
+    fates = found["segments"]
+    assert set(fates) == {"kept", "lost", "flipped", "split", "merged", "invented"}
+    before = np.array(Image.open(tmp_path / "out" / "dark" / "clean_prediction.segments.index.png"))
+    after = np.array(Image.open(tmp_path / "out" / "dark" / "prediction.segments.index.png"))
+    assert before.max() == sum(n for fate, n in fates.items() if fate != "invented") > 0
+    assert fates["kept"] < before.max()
+    assert (before != after).any()
+    assert (tmp_path / "out" / "dark" / "prediction.segments.png").is_file()
+
+
+def test_a_model_of_labels_has_no_segments(tmp_path, picture):
+    (found,) = attack_images([picture], model(), "fgsm", out=tmp_path / "out")
+    assert "segments" not in found
+    assert not list((tmp_path / "out" / "photo").glob("*segments*"))

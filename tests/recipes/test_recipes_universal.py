@@ -184,11 +184,11 @@ def test_centres_by_hand(universal_recipe):
 def test_with_places_pixels_tell_the_place_itself(universal_recipe):
     recipe = dataclasses.replace(universal_recipe, place=1.0)
     code = blocks(recipe, (1, 8, 8, 8))[None]
-    assert bearings(recipe) == 16
+    assert bearings(recipe) == 24
     # the mean of cells 2 and 3 of eight, counted from their upper left corners
-    turns = 2 * torch.pi * torch.full((2, 1), 2.5 / 8) * torch.tensor([0.5, 1.0, 2.0, 4.0])
-    wanted = torch.stack([turns.sin(), turns.cos()]).flatten()
-    told = wanted.view(1, 16, 1, 1).expand(1, 16, 8, 8)
+    turns = torch.pi * 2.5 / 8 * torch.arange(1, 7)
+    wanted = torch.stack([turns.sin(), turns.cos()]).flatten().repeat(2)
+    told = wanted.view(1, 24, 1, 1).expand(1, 24, 8, 8)
     assert centre_loss(told, code, recipe).item() == pytest.approx(0, abs=1e-6)
     assert centre_loss(told.roll(1, 1), code, recipe).item() > 0.1
 

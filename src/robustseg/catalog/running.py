@@ -58,19 +58,23 @@ def run(
         with torch.no_grad():
             clean = forward(images, truth or SemanticTarget(torch.zeros_like(images[:, 0], dtype=torch.int64)), {})
     reference = _reference(attack, look, truth, clean, model, images)
-    goal = goal_labels(attack.params, model, reference, _dense(clean, images)) if attack.targeted else None
+    named = attack.targeted and not (look != "dense" and "instance" in attack.params)  # an object has no map of labels
+    goal = goal_labels(attack.params, model, reference, _dense(clean, images)) if named else None
     # an objective on segments knows its goal by name and keeps the reference; one on pixels runs towards the goal
     target = reference if goal is None or look != "dense" else goal
     writable = None if region is None else region.to(device)
-    applicable = _applicable(goal or target, reference, writable, attack.params.get("target") == "nearest")
+    hides = goal is not None and attack.params.get("target") == "nearest"
+    applicable = _applicable(goal or target, reference, writable, hides)
 
     objective: Objective = build.objective(attack.entry, attack.params, attack.function, look)
     search = build.search(attack.entry, attack.params, objective, attack.function is not None, look)
     constants = {"reference": reference.labels, **(attack.artefact.tensors if attack.artefact else {})}
-    if "class" in attack.params:
+    if "class" in attack.params and "instance" not in attack.params:
         constants["class"] = torch.full((len(images),), class_index(model, attack.params["class"]), device=device)
     zero = torch.zeros_like(images)
     state: State = objective.init(View(images, images, zero, clean or DenseOutput(zero)), target, constants)
+    if look != "dense" and "aimed" in state:
+        applicable = applicable & (state["aimed"] > 0).any(1)
     problem = Problem(
         forward=forward,
         images=images,

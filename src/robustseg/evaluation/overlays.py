@@ -105,6 +105,12 @@ class Truth:
             layer.badge(self.shown.masks[t], str(t + 1), FATE_COLOURS["lost"], above=True)
         return save(folder, stem, photo, layer, found)
 
+    def fates(self, prediction: Prediction) -> dict[str, int]:
+        """How many of the true segments were kept, lost, flipped, split, merged, and how many were invented."""
+        held = owners(seen(prediction, 0, self.task, self.target), self.shown)
+        invented = int((held.owner == INVENTED).sum())
+        return {fate: held.fates.count(fate) for fate in FATE_COLOURS if fate != "invented"} | {"invented": invented}
+
     def _name(self, shown: Shown, k: int) -> str:
         return self.classes[int(shown.classes[k])]
 

@@ -18,8 +18,11 @@ from robustseg.evaluation import device as machine
 from robustseg.evaluation import masks, referee
 from robustseg.evaluation.colours import coloured, gain, palette, perturbation, save_index, save_rgb
 from robustseg.evaluation.files import slug, write_json
+from robustseg.evaluation.overlays import truth_of
 from robustseg.ops import seeds
 from robustseg.ops.state import frozen
+from robustseg.tasks.predict import Prediction
+from robustseg.tasks.truth import of_prediction, things_of
 from robustseg.types import Model, Sample
 
 __all__ = ["attack_images"]
@@ -61,7 +64,9 @@ def attack_images(
     """Attack each picture file by itself and write what came out to ``out/NAME/`` (several: ``out/ATTACK/NAME/``).
 
     ``adversarial.npz`` holds the image losslessly (float32 in [0,1]). Returns per picture ``changed``: the share of
-    pixels whose predicted class changed, the norms, and the cost. Raises UserError for what cannot be read or attacked.
+    pixels whose predicted class changed, the norms, the cost, and, of a model that gives segments, ``segments``: how
+    many of those in the clean prediction were kept, lost, flipped, split, merged, and how many were invented
+    (``*.segments.png`` show which). Raises UserError for what cannot be read or attacked.
     """
     if seed < 0:
         raise UserError(f"seed {seed} is negative; use a whole number from 0 on")
@@ -102,12 +107,12 @@ def _one(path: Path, model: Model, attack: catalog.Attack, folder: Path, seed: i
     where = next((p.device for p in model.module.parameters()), torch.device("cpu"))
     x = image.to(where)
     with frozen(model.module), machine.repeatable(where):
-        before, finite = _labels(model, x)
+        before, finite = _seen(model, x)
         if not bool(finite.all()):
             raise UserError(f"{path}: the model's scores are not finite; look at it with `robustseg doctor`")
         region = None
         if attack.region is not None:
-            sample = Sample(path.stem, image[0], before[0].cpu())
+            sample = Sample(path.stem, image[0], _labels(before)[0].cpu())
             region = masks.mask(attack.region, _Pictures(model.spec.classes))(sample)[None].to(where)
             if not bool(region.any()):
                 raise UserError(f"{path}: the region {attack.region} has no pixel in this picture")
@@ -117,13 +122,14 @@ def _one(path: Path, model: Model, attack: catalog.Attack, folder: Path, seed: i
         if fault is not None:
             raise UserError(f"{path}: {attack.spec} broke its own rules ({fault}); nothing was written")
         found = result.images.clamp(0, 1)
-        after, _ = _labels(model, found)
+        after, _ = _seen(model, found)
     size = referee.norms(x, found)[0]
-    _write(folder, image[0].numpy(), found[0].cpu().numpy(), before[0].cpu().numpy(), after[0].cpu().numpy(), model)
+    fates = _write(folder, image[0].numpy(), found[0].cpu().numpy(), before, after, model)
     about = {
         "attack": attack.spec,
         "applicable": result.applicable is None or bool(result.applicable[0]),
-        "changed": float((before != after).float().mean()),
+        "changed": float((_labels(before) != _labels(after)).float().mean()),
+        **({"segments": fates} if fates else {}),
         "forwards": int(result.forwards[0]),
         "backwards": int(result.backwards[0]),
         **size,
@@ -133,22 +139,43 @@ def _one(path: Path, model: Model, attack: catalog.Attack, folder: Path, seed: i
     return about
 
 
-def _labels(model: Model, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    found, finite = referee.predict(model, x)
-    assert found.labels is not None
-    return found.labels, finite
+def _tasks(model: Model) -> tuple[str, ...]:
+    """What is drawn: labels, and segments where the model gives any and says which classes are countable."""
+    task = {"universal": "panoptic", "instance": "instance"}.get(model.spec.task)
+    return ("semantic", task) if task and any(things_of(model)) else ("semantic",)
 
 
-def _write(folder: Path, clean: Any, attacked: Any, before: Any, after: Any, model: Model) -> None:
+def _seen(model: Model, x: torch.Tensor) -> tuple[Prediction, torch.Tensor]:
+    return referee.predict(model, x, tasks=_tasks(model), things=things_of(model))
+
+
+def _labels(prediction: Prediction) -> torch.Tensor:
+    assert prediction.labels is not None
+    return prediction.labels
+
+
+def _write(
+    folder: Path, clean: Any, attacked: Any, before: Prediction, after: Prediction, model: Model
+) -> dict[str, int]:
+    """All files; returns what became of the segments, where there are any."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         delta = attacked - clean
-        colours = list(palette(model.spec.classes).values())
+        colours = palette(model.spec.classes)
         np.savez_compressed(folder / "adversarial.npz", image=attacked.astype(np.float32))
         save_rgb(folder / "adversarial.png", attacked)
         save_rgb(folder / "perturbation.png", perturbation(delta, gain(delta)))
-        for name, labels in (("clean_prediction", before), ("prediction", after)):
-            save_rgb(folder / f"{name}.png", coloured(labels, colours))
+        for name, prediction in (("clean_prediction", before), ("prediction", after)):
+            labels = _labels(prediction)[0].cpu().numpy()
+            save_rgb(folder / f"{name}.png", coloured(labels, list(colours.values())))
             save_index(folder / f"{name}.index.png", labels)
+        if len(_tasks(model)) == 1:
+            return {}
+        # there is no truth: what the model saw before stands in its place
+        truth = truth_of(of_prediction(before, things_of(model)), _tasks(model), model.spec.classes, colours)
+        assert truth is not None
+        for name, photo, prediction in (("clean_prediction", clean, before), ("prediction", attacked, after)):
+            truth.drawn(folder, name, photo, prediction)
+        return truth.fates(after)
     except OSError as problem:
         raise UserError(f"cannot write {folder}: {problem.strerror or problem}; choose another --out") from problem

@@ -86,17 +86,16 @@ class Tiled:
     def __call__(
         self, images: Tensor, *, prompts: Any = None, proposals: Any = None, want: frozenset[str] = frozenset()
     ) -> QueryOutput:
-        (H, W), B = extent(images), len(images)
-        height, width = (min(self.side, -(-n // self.cell) * self.cell) for n in (H, W))
-        rows, columns = tile_starts(H, height, self.stride, self.cell), tile_starts(W, width, self.stride, self.cell)
-        full = (rows[-1] + height, columns[-1] + width)
+        (H, W), B, side = extent(images), len(images), self.side
+        rows, columns = (tile_starts(n, side, self.stride, self.cell) for n in (H, W))
+        full = (rows[-1] + side, columns[-1] + side)
         x = F.pad(images, (0, full[1] - W, 0, full[0] - H), mode="replicate") if full != (H, W) else images
-        tiles = torch.cat([x[..., r : r + height, c : c + width] for r in rows for c in columns])
+        tiles = torch.cat([x[..., r : r + side, c : c + side] for r in rows for c in columns])
         output = self.inner(tiles, prompts=prompts, proposals=proposals, want=want)
         assert isinstance(output, QueryOutput)
-        if tuple(output.mask_logits.shape[-2:]) != (height // self.cell, width // self.cell):
+        if tuple(output.mask_logits.shape[-2:]) != (side // self.cell, side // self.cell):
             raise UserError(f"{self.spec.ref}: masks are not cells of {self.cell} pixels; give the right cell=")
-        parts = [(r, c) for r in cores(rows, height) for c in cores(columns, width)]
+        parts = [(r, c) for r in cores(rows, side) for c in cores(columns, side)]
         own = torch.tensor([(*r, *c) for r, c in parts], device=x.device) / self.cell  # (T,4) in cells of the image
         begin = torch.tensor([(r, c) for r in rows for c in columns], device=x.device) // self.cell
         owned = _owned(output, own.repeat_interleave(B, 0), begin.repeat_interleave(B, 0), self._things())
