@@ -8,6 +8,7 @@ A killed run goes on where it stopped. Where there is a GPU: `--images 48 --eps 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -36,8 +37,8 @@ PAGE = Path("docs/results/panoptic.md")
 TEXT = """# Panoptic quality under attack: a CNN and a transformer
 
 The two `street-mask2former` models differ in the backbone only ([zoo](../zoo.md)). {images} image(s) of
-`street:val`{size}, L∞ balls, {steps} gradients an image for every attack, seeds {seeds} (where no deviation is given: the
-first one only); class prices fitted on `street:fit`. Scores in %, mean over the seeds and, for PQ, its standard
+`street:val`{size}, L∞ balls, {steps} gradients an image for every attack, seeds {seeds} (where no deviation is given:
+the first one only); class prices fitted on `street:fit`. Scores in %, mean over the seeds and, for PQ, its standard
 deviation. What was tried, and on which images it was chosen: [notes](panoptic_notes.md). Made by
 
 ```bash
@@ -129,7 +130,7 @@ def page(chosen: argparse.Namespace, found: dict[str, list[Run]], names: dict[st
         first=chosen.seeds[0],
         command=command,
         tables="\n\n".join(tables),
-        contest=contest(chosen, found),
+        contest=contest(chosen.eps, found, dict.fromkeys(found, CONTEST), "PQ"),
         verdict=verdict(chosen, found, names),
     )
 
@@ -140,31 +141,37 @@ def scores(runs: list[Run], spec: str | None, score: str) -> list[float]:
     return [100 * e[score] for e in entries if e.get(score) is not None]
 
 
-def table(kind: str, runs: list[Run], eps: str) -> str:
-    """All attacks of one model at one radius, the lowest PQ first."""
+def table(kind: str, runs: list[Run], eps: str, shown: Sequence[str] = SHOWN, leading: str = "PQ") -> str:
+    """All attacks of one model at one radius, the lowest ``leading`` score first."""
     specs = [s for s, e in runs[0].summary["attacks"].items() if e["eps"] == eps]
-    specs.sort(key=lambda s: mean(scores(runs, s, "PQ")))
-    lines = [f"### {kind}, ε = {eps}", "", f"| attack | {' | '.join(SHOWN)} |", "| --- |" + " ---: |" * len(SHOWN)]
+    specs.sort(key=lambda s: mean(scores(runs, s, leading)))
+    lines = [f"### {kind}, ε = {eps}", "", f"| attack | {' | '.join(shown)} |", "| --- |" + " ---: |" * len(shown)]
     for spec in [None, *specs]:
         cells = []
-        for score in SHOWN:
+        for score in shown:
             values = scores(runs, spec, score)
-            spread = f" ± {stdev(values):.1f}" if score == "PQ" and spec and len(values) > 1 else ""
+            spread = f" ± {stdev(values):.1f}" if score == leading and spec and len(values) > 1 else ""
             cells.append(f"{mean(values):.1f}{spread}" if values else "")
         name = "clean" if spec is None else runs[0].summary["attacks"][spec]["name"]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def contest(chosen: argparse.Namespace, found: dict[str, list[Run]]) -> str:
-    """PQ price against training loss and flood, seed by seed."""
-    lines = ["| model | ε | against | difference of PQ, seed by seed | mean |", "| --- | --- | --- | --- | ---: |"]
+def contest(
+    radii: Sequence[str], found: Mapping[str, list[Run]], attacks: Mapping[str, Sequence[str]], score: str
+) -> str:
+    """The first of each model's attacks against the others, seed by seed."""
+    lines = [
+        f"| model | ε | against | difference of {score}, seed by seed | mean |",
+        "| --- | --- | --- | --- | ---: |",
+    ]
     for kind, runs in found.items():
-        for eps in chosen.eps:
+        first, *others = attacks[kind]
+        for eps in radii:
             named = {e["name"]: s for s, e in runs[0].summary["attacks"].items() if e["eps"] == eps}
-            ours = scores(runs, named["pq-price"], "PQ")
-            for other in CONTEST[1:]:
-                gaps = [a - b for a, b in zip(ours, scores(runs, named[other], "PQ"), strict=True)]
+            ours = scores(runs, named[first], score)
+            for other in others:
+                gaps = [a - b for a, b in zip(ours, scores(runs, named[other], score), strict=True)]
                 each = ", ".join(f"{g:+.1f}" for g in gaps)
                 lines.append(f"| {kind} | {eps} | {other} | {each} | {mean(gaps):+.1f} |")
     return "\n".join(lines)

@@ -84,8 +84,8 @@ def colour_jitter(images: Tensor, strength: float, generator: Generator) -> Tens
 def stained(images: Tensor, share: float, generator: Generator) -> Tensor:
     """Fluorescence as other microscopes show it; `(B,3,H,W)` in [0,1], dark ground, bright objects.
 
-    Every image gets its own exposure, haze and noise; a `share` of them is printed dark on bright, in random colours, on
-    a ground of two colours that are mixed in patches as in tissue.
+    Every image gets its own exposure, haze and noise; a `share` of them is printed dark on bright, in random colours,
+    on a ground of two colours that are mixed in patches as in tissue.
     """
 
     def draw(low: float, high: float, *shape: int) -> Tensor:

@@ -1,8 +1,8 @@
-"""Dense pictures of nuclei composed from those of the training images, which are alike: other sizes, shapes, densities.
+"""Pictures of nuclei composed from those of the training images, which are too alike: other sizes, shapes, densities.
 
-Every picture has its own typical size, elongation, density, texture and spread of brightness; nuclei touch, hide parts of
-each other, and lie over blurred ones that are out of focus and belong to the background. What they are printed in is
-decided later, with all other images (`recipes.augment.stained`).
+Every picture has its own typical size, elongation, density, texture and spread of brightness; nuclei touch, hide parts
+of each other, and lie over blurred ones that are out of focus and belong to the background. What they are printed in
+is decided later, with all other images (`recipes.augment.stained`).
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def picture(nuclei: Sequence[Tensor], generator: Generator, size: int = 256) -> 
 
 
 def pictures(images: Sequence[Tensor], codes: Sequence[Tensor], count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """`count` composed pictures, uint8 `(count,3,256,256)`, and codes (label + 256 * number), int32 `(count,256,256)`."""
+    """`count` pictures, uint8 `(count,3,256,256)`, and their codes (label + 256 * number), int32 `(count,256,256)`."""
     nuclei = cut_out(images, codes)
     made = [picture(nuclei, Generator().manual_seed(seed * 1_000_003 + k)) for k in range(count)]
     return torch.stack([p for p, _ in made]), torch.stack([c for _, c in made])

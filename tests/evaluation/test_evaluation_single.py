@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from query_models import Universal
 from toy import Bad, Toy, model
 
+from query_models import Universal
 from robustseg.errors import UserError
 from robustseg.evaluation.single import attack_images
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -63,7 +65,7 @@ def test_tiles_cover_the_axis_on_the_grid_and_their_parts_tile_it(length, cells,
     assert begin[-1] + side < max(length, side) + 4
     parts = cores(begin, side)
     assert parts[0][0] == 0
-    assert all(a[1] == b[0] for a, b in zip(parts, parts[1:]))
+    assert all(a[1] == b[0] for a, b in pairwise(parts))
     assert all(b <= low < high <= b + side for b, (low, high) in zip(begin, parts))
 
 

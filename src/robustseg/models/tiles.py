@@ -50,8 +50,8 @@ class Tiled:
 
     Call: ``images (B,3,H,W)`` to a `QueryOutput` with at most ``kept`` queries, masks over the whole image. A tile
     answers for the things whose middle lies in its own part of the image (neighbours' parts meet in the middle of their
-    overlap) and for the stuff inside that part; its other queries say "no object". The ``kept`` queries with the highest
-    class scores stay. Both choices carry no gradient, as the suppression of a detector; scores and masks do.
+    overlap) and for the stuff inside that part; its other queries say "no object". The ``kept`` queries with the
+    highest class scores stay. Both choices carry no gradient, as the suppression of a detector; scores and masks do.
     ``cell``: pixels an edge of the masks' cells (4 for Mask2Former).
     """
 
