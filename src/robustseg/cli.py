@@ -125,9 +125,12 @@ def report(
     Example: `robustseg report runs/first`
     """
     if markdown:
-        from robustseg.report import load, table
+        from robustseg.report import load, page, table
 
-        print(table.markdown(load.read_summary(folder)), end="")
+        parts = page.members(folder)
+        for one in parts or [folder]:
+            summary = load.read_summary(one)
+            print(f"{summary['model']}\n\n" if parts else "", table.markdown(summary), "\n" if parts else "", sep="", end="")
         return
     from robustseg.report.page import report as go
 

@@ -33,12 +33,15 @@ if TYPE_CHECKING:
 __all__ = ["check", "joined", "rule", "targets"]
 
 
-def joined(sides: Sequence[Side]) -> Side:
+def joined(sides: Sequence[Side], weights: Sequence[float] | None = None) -> Side:
     """One side: the mean of the members' objectives, one term each, and the mean of their scores.
 
-    The state of member ``m`` lives under ``m.name``. The score reaches 1 only where every member is solved.
+    The state of member ``m`` lives under ``m.name``. The score reaches 1 only where every member is solved; a member
+    of weight 0 is looked at and no more.
     """
     from robustseg.catalog.running import Side
+
+    counted = [m for m in range(len(sides)) if weights is None or weights[m] > 0]
 
     def own(state: State, m: int) -> State:
         return {name.partition(".")[2]: leaf for name, leaf in state.items() if name.startswith(f"{m}.")}
@@ -57,12 +60,12 @@ def joined(sides: Sequence[Side]) -> Side:
         return terms, after
 
     def score(view: View, target: SemanticTarget, state: State) -> Tensor:
-        parts = zip(sides, _views(view), _members(target), strict=True)
-        return _mean([s.score(part, t, own(state, m)) for m, (s, part, t) in enumerate(parts)])
+        views, members = _views(view), _members(target)
+        return _mean([sides[m].score(views[m], members[m], own(state, m)) for m in counted])
 
     def track(view: View, target: SemanticTarget) -> Tensor:
-        parts = zip(sides, _views(view), _members(target), strict=True)
-        return _mean([cast(Any, s.track)(part, t) for s, part, t in parts])
+        views, members = _views(view), _members(target)
+        return _mean([cast(Any, sides[m].track)(views[m], members[m]) for m in counted])
 
     first = sides[0].target
     return Side(
@@ -77,21 +80,19 @@ def joined(sides: Sequence[Side]) -> Side:
     )
 
 
-def rule(attack: Attack, models: Sequence[Model]) -> Rule:
-    """The gradient rule of an attack on these models. Raises UserError for another number of weights than models."""
-    if attack.entry.rule == "summed":
-        return summed
-    weights = shares(attack.params)
-    if weights is not None and len(weights) != len(models):
-        raise UserError(
-            f"{attack.name}: weights={attack.params['weights']} are {len(weights)} for {len(models)} models; "
-            "give one a model, in the order of the models, or weights=auto"
-        )
-    return blended(weights, _rollouts)
+def rule(attack: Attack) -> Rule:
+    """How the gradients of the members combine."""
+    return summed if attack.entry.rule == "summed" else blended(shares(attack.params), _rollouts)
 
 
 def check(attack: Attack, models: Sequence[Model]) -> None:
-    """Raises UserError for what one perturbation cannot do to several models."""
+    """Raises UserError for what one perturbation cannot do to these models, and for another number of weights."""
+    weights = shares(attack.params)
+    if weights is not None and len(weights) != len(models):
+        raise UserError(
+            f"{attack.name}: weights={attack.params['weights']} are {len(weights)} for {len(models)} "
+            f"model{'s' if len(models) > 1 else ''}; give one a model, in their order, or weights=auto"
+        )
     if len(models) < 2:
         return
     names = ", ".join(m.spec.ref for m in models)

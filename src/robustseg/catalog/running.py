@@ -15,6 +15,7 @@ from robustseg.attacks.loop import UNTRIED, Found, Problem, Search
 from robustseg.attacks.rules import summed
 from robustseg.catalog import build, outputs
 from robustseg.catalog.goals import class_index, goal_labels
+from robustseg.catalog.spec import shares
 from robustseg.errors import UserError
 from robustseg.objectives.base import Objective
 from robustseg.ops import seeds
@@ -70,7 +71,7 @@ def run(
     if len(sides) > 1 or attack.entry.rule != "summed":
         from robustseg.catalog import ensemble
 
-        one, rule = ensemble.joined(sides), ensemble.rule(attack, models)
+        one, rule = ensemble.joined(sides, shares(attack.params)), ensemble.rule(attack)
     search = build.search(attack.entry, attack.params, one.objective, one.score, one.track, rule)
     problem = Problem(
         forward=one.forward,

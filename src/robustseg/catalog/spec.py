@@ -193,9 +193,12 @@ def shares(params: Mapping[str, str]) -> tuple[float, ...] | None:
     text = params.get("weights", "auto")
     if text == "auto":
         return None
-    found = tuple(number(part.strip(), "weights") for part in text.split("/"))
-    if min(found) < 0 or not 0 < sum(found) < float("inf"):
-        raise UserError(f"weights={text} must be 0 or more, one of them positive; write e.g. weights=0.3/0.7, or auto")
+    try:
+        found = tuple(float(part) for part in text.split("/"))
+    except ValueError:
+        found = ()
+    if not found or not min(found) >= 0 or not 0 < sum(found) < float("inf"):
+        raise UserError(f"weights={text}: write numbers from 0 on, one positive, e.g. weights=0.3/0.7, or weights=auto")
     return found
 
 

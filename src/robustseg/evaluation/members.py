@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from robustseg.errors import UserError
 from robustseg.evaluation.files import slug, write_json
+from robustseg.evaluation.store import NAME
 
-__all__ = ["FOLDER", "folders", "summary", "write"]
+if TYPE_CHECKING:
+    from robustseg.evaluation.job import Job
+
+__all__ = ["FOLDER", "folders", "one_kind", "plain", "summary", "write"]
 
 FOLDER = "members"
 SHARED = ("data", "images", "requested", "seed")
@@ -23,11 +28,19 @@ def folders(out: Path, refs: Sequence[str]) -> list[Path]:
     return [out / FOLDER / f"{n}-{slug(ref)}"[:80] for n, ref in enumerate(refs, 1)]
 
 
+def one_kind(out: Path, models: int) -> None:
+    """Raises UserError where ``out`` holds a run on one model and several are asked for, or the other way round."""
+    if models < 1:
+        raise UserError("no model was given; pass one, or a list of several")
+    if (out / (NAME if models > 1 else FOLDER)).exists():
+        had, now = ("one model", "several") if models > 1 else ("several models", "one")
+        raise UserError(f"{out} holds a run on {had} and this one is on {now}; choose another --out")
+
+
 def summary(folders: Sequence[str], found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The ``summary.json`` over the members: ``"models"``, the summary of each with the ``folder`` it is of.
 
-    ``attacks``: per attack the mean over the members of the scores of pixels, and the lowest of them (a perturbation
-    fools the ensemble where it fools every member).
+    ``mean_over_models``: per attack the mean over the members of each score of pixels.
     """
     first = found[0]
     attacks: dict[str, Any] = {}
@@ -46,6 +59,15 @@ def summary(folders: Sequence[str], found: Sequence[Mapping[str, Any]]) -> dict[
         "violations": sum(s["violations"] for s in found),
         "cautions": list(dict.fromkeys(f"{s['model']}: {c}" for s in found for c in s["cautions"])),
     }
+
+
+def plain(job: Job) -> list[str]:
+    """What to say where SAGA finds no attention to weigh its gradients with."""
+    asked = [p for p in job.attacks if getattr(p.attack, "params", {}).get("rollout") == "auto"]
+    models = getattr(asked[0].attack, "models", (job.model,)) if asked else ()
+    if not asked or any("attention" in getattr(m, "gives", ()) for m in models):
+        return []
+    return [f"{asked[0].attack.name}: no model has self-attention, so there is no rollout; gradients are balanced only"]
 
 
 def write(out: Path, folders: Sequence[Path], found: Sequence[Mapping[str, Any]], info: Mapping[str, Any]) -> dict:

@@ -92,6 +92,7 @@ def evaluate(
         "tick": lambda text, done, of: tell(done, of, text),
     }  # fmt: skip
     several = list(model) if isinstance(model, list | tuple) else [model]
+    members.one_kind(folder, len(several))
     if len(several) == 1:
         jobs, folders = [definite(several[0], data, attacks, **options)], [folder]  # type: ignore[arg-type]
     else:
@@ -168,7 +169,7 @@ def _warnings(job: Job, store: Store, batch_size: int | str) -> list[str]:
         store.set_meta(note, seen := json.dumps(lines))
     # an attack object of the user's own need not have any
     own = [w for p in job.attacks for w in getattr(p.attack, "warnings", ())]
-    return [*found, *json.loads(seen), *dict.fromkeys(own)]
+    return [*found, *json.loads(seen), *dict.fromkeys(own), *members.plain(job)]
 
 
 def _loop(tracks: Sequence[Track], batch_size: int | str, tell: Progress) -> dict[str, Any]:

@@ -17,7 +17,7 @@ TINY = 1e-30
 def rollout(attention: Attention, weight: Tensor) -> Tensor:
     """How much every pixel was looked at for the answer at the weighted pixels: ``φ (B,1,H,W)`` in [0,1], detached.
 
-    ``weight (B,H,W)`` non-negative, the weight of a pixel in the loss. Every layer passes half of its mass on by
+    ``weight (B,H,W)`` float, non-negative: the weight of a pixel in the loss. Every layer passes half of its mass on by
     attention (mean of the heads) and half along the residual path; layers multiply from the output to the image. The
     largest token is 1, then bilinear to the pixels, as in SAGA's code; an image without weight has φ = 1.
 
@@ -48,7 +48,7 @@ def rollout(attention: Attention, weight: Tensor) -> Tensor:
 
 def _at_network(attention: Attention, weight: Tensor) -> Tensor:
     """The weights on the pixels that the network saw, adding up to 1 an image; padding weighs nothing."""
-    share = weight.float() / weight.flatten(1).sum(1).clamp_min(TINY).view(-1, 1, 1)
+    share = weight / weight.flatten(1).sum(1).clamp_min(TINY).view(-1, 1, 1)
     if attention.size is None:
         return share
     used = attention.used or attention.size
