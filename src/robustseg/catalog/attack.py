@@ -190,7 +190,7 @@ class Attack:
         if not self.needs_fit:
             return
         if self.artefact is None:
-            what, other = FITTED[self.entry.fits]
+            what, other = FITTED[self.entry.fits or next(m.entry.fits for m in self.members if m.needs_fit)]
             raise UserError(
                 f"{self.name} needs {what} of other images: a = attack.fit(model, data); "
                 f"attack.with_artefact(a); or use {other}, which needs none"
@@ -226,8 +226,8 @@ class Attack:
         truths = self._targets(models, images, targets, ids, region)
         if self.region is not None and region is None:
             raise UserError(f"region={self.region} is a word for pixels; pass the pixels as region=, bool (B,H,W)")
-        self._check_artefact(models[0])
         ensemble.check(self, models)
+        self._check_artefact(models[0])
         if self.entry.members:
             return self._worst(models, images, truths, ids, seed, region, early_stop)
         with torch.inference_mode(False), ExitStack() as stack:
