@@ -199,12 +199,14 @@ def _pass(tracks: Sequence[Track], batches: Sequence[Sequence[int]], tell: Progr
         ids = [job.items[p].id for p in positions]
         text = f"batch {number + 1} of {len(batches)}"
         todo = [{p.key for p in t.job.attacks if not _complete(t.store, p.key, ids)} for t in tracks]
-        loaded = []
-        for t, left in zip(tracks, todo, strict=True):
-            clean = not _complete(t.store, t.job.clean_key, ids)
-            loaded.append(load(t.job, positions, may_shrink=may_shrink) if left or clean else None)
-            if loaded[-1] is not None and clean:
-                t.store.add_rows(clean_rows(t.job, loaded[-1]))
+        clean = [not _complete(t.store, t.job.clean_key, ids) for t in tracks]
+        loaded = [
+            load(t.job, positions, may_shrink=may_shrink) if left or new else None
+            for t, left, new in zip(tracks, todo, clean, strict=True)
+        ]
+        for t, batch, new in zip(tracks, loaded, clean, strict=True):
+            if batch is not None and new:
+                t.store.add_rows(clean_rows(t.job, batch))
             done += len(ids)
         for n, weight in enumerate(weights):
             tell(done, total, f"{text}, {job.attacks[n].spec}")
