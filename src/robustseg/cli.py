@@ -24,7 +24,9 @@ app.add_typer(scenes, name="scenes")
 
 ModelRef = Annotated[str, typer.Option("--model", help="zoo:NAME, hf:PATH, smp:PATH, torchvision:NAME?weights=FILE, "
                                        "py:FILE.py:FACTORY")]  # fmt: skip
-ModelRefs = Annotated[list[str], typer.Option("--model", help="As elsewhere; several times: one attack on all of them.")]
+ModelRefs = Annotated[
+    list[str], typer.Option("--model", help="As elsewhere; several times: one attack on all of them.")
+]
 DataRef = Annotated[str, typer.Option("--data", help="street:val, camvid:PATH:test, folder:PATH …; see `list data`")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
@@ -84,9 +86,9 @@ def evaluate(
         from robustseg.evaluation.run import evaluate as go
 
         summary = go(
-            model if len(model) > 1 else model[0], data, list(attack), out=out, eps=eps, limit=limit, seed=seed, batch_size=batch_size,
-            device=device, resize=resize, fit_data=fit_data, region=region, count=count, class_map=class_map,
-            eight_bit=eight_bit, shard=shard, keep=keep, early_stop=early_stop, window=window, task=task, source=source,
+            model if len(model) > 1 else model[0], data, list(attack), out=out, eps=eps, limit=limit, seed=seed,
+            batch_size=batch_size, device=device, resize=resize, fit_data=fit_data, region=region, count=count,
+            class_map=class_map, eight_bit=eight_bit, shard=shard, keep=keep, early_stop=early_stop, window=window, task=task, source=source,
             progress=progress, dry_run=dry_run, command=["robustseg", *sys.argv[1:]],
         )  # fmt: skip
     if dry_run:
@@ -130,7 +132,13 @@ def report(
         parts = page.members(folder)
         for one in parts or [folder]:
             summary = load.read_summary(one)
-            print(f"{summary['model']}\n\n" if parts else "", table.markdown(summary), "\n" if parts else "", sep="", end="")
+            print(
+                f"{summary['model']}\n\n" if parts else "",
+                table.markdown(summary),
+                "\n" if parts else "",
+                sep="",
+                end="",
+            )
         return
     from robustseg.report.page import report as go
 

@@ -1,4 +1,4 @@
-"""Several models under one perturbation: linear members whose best attacks are known, and SAGA in its published form."""
+"""Several models under one perturbation: linear members whose best attacks are known; SAGA in its published form."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from attack_toys import conv_net
 from torch import Tensor, nn
 
+from attack_toys import conv_net
 from robustseg.catalog import attack, ensemble
 from robustseg.errors import UserError
 from robustseg.models import wrap
@@ -128,7 +128,7 @@ def test_classes_are_matched_by_name_whatever_their_order():
     hidden = attack("pgd:target=class:b,steps=10", eps=EPS)([A, turned], X, Y)
     assert [int(g.unique()) for g in hidden.goals] == [1, 0]
     assert hidden.score.tolist() == [1.0]
-    with pytest.raises(UserError, match="target=.*holds class indices"):
+    with pytest.raises(UserError, match=r"target=.*holds class indices"):
         attack(f"pgd:target={__file__}", eps=EPS)([A, turned], X, Y)
 
 
@@ -288,7 +288,7 @@ def test_an_attention_that_says_nothing_is_an_error_not_a_bim():
         def forward(self, x):
             return replace(super().forward(x), extras={})
 
-    with pytest.raises(UserError, match="gives no attention maps.*rollout=none"):
+    with pytest.raises(UserError, match=r"gives no attention maps.*rollout=none"):
         attack("saga", eps=EPS)([wrap(Silent(0), classes=["red", "other"]), CLASSIFIER], PHOTO, LABEL)
 
 

@@ -6,8 +6,8 @@ import json
 
 import pytest
 import torch
-from toy import Bad, Level, Push, Toy, rows_without_time
 from torch import nn
+from toy import Bad, Level, Push, Toy, rows_without_time
 
 import robustseg as rs
 from robustseg.cli import app
@@ -180,7 +180,7 @@ def test_what_is_about_one_model_says_where_they_are(tmp_path):
 
     run(tmp_path, limit=1)
     for go in (read, load.read_summary):
-        with pytest.raises(UserError, match="several models; give the folder of one: .*1-grey"):
+        with pytest.raises(UserError, match=r"several models; give the folder of one: .*1-grey"):
             go(tmp_path)
 
 

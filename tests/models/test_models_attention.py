@@ -1,13 +1,12 @@
-"""Attention maps from the adapters: those of the library's eager attention, the network untouched, never an empty answer."""
+"""Attention maps from the adapters: those of the library's eager attention, the network untouched, never empty."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tiny_networks import LABELS, hf, save_hf, stir
+from tiny_networks import LABELS, save_hf, stir
 from torch import nn
 
 from robustseg.errors import UserError
@@ -277,6 +276,6 @@ def test_a_users_own_transformer_says_it_or_is_told_how():
     assert rollout(found, torch.ones(2, 64, 60)).shape == (2, 1, 64, 60)
     silent = wrap(Own(False), classes=["a", "b"])
     assert silent.gives == {"attention"}
-    with pytest.raises(UserError, match="extras=.*rollout=none"):
+    with pytest.raises(UserError, match=r"extras=.*rollout=none"):
         silent(images(), want=MAPS)
     assert wrap(nn.Conv2d(3, 2, 1), classes=["a", "b"]).gives == frozenset()

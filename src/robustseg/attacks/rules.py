@@ -1,4 +1,4 @@
-"""How the terms of an objective become one gradient: functions ``(terms, view, target, theta) -> gradient like theta``."""
+"""How the terms of an objective become one gradient: ``(terms, view, target, theta) -> gradient like theta``."""
 
 from __future__ import annotations
 

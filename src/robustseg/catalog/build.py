@@ -70,9 +70,7 @@ def search(
     update = _update(entry, params)
 
     def stage(steps: int) -> Search:
-        return gradient_search(
-            goal, update, steps, score, random_start=entry.random_start, track=track, rule=rule
-        )
+        return gradient_search(goal, update, steps, score, random_start=entry.random_start, track=track, rule=rule)
 
     steps = int(params["steps"])
     once = stage(steps) if len(entry.radii) == 1 else radius_schedule(stage, steps, entry.radii)

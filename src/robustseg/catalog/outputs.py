@@ -48,8 +48,8 @@ def forward(
 ) -> Callable[[Tensor, SemanticTarget, State], Output]:
     """What the loop calls: images, target and the objective's state to the output in the form of ``look``.
 
-    ``want``: what dense outputs shall carry besides. Dense scores come at label size, everything else as the model gives it. Prompts are the target's; proposals are
-    frozen where the state holds some.
+    ``want``: what dense outputs shall carry besides. Dense scores come at label size, everything else as the model
+    gives it. Prompts are the target's; proposals are frozen where the state holds some.
     """
 
     def as_dense(images: Tensor, target: SemanticTarget, state: State) -> Output:

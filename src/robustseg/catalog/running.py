@@ -1,4 +1,4 @@
-"""One attack on one batch, on one model or several: what is asked of each, the search, and what the caller gets back."""
+"""One attack on one batch, on one model or several: what is asked of each, the search, what the caller gets back."""
 
 from __future__ import annotations
 

@@ -10,7 +10,19 @@ from pathlib import Path
 
 from robustseg.errors import UserError
 
-__all__ = ["COMMON", "Params", "canonical", "check", "check_names", "near", "number", "parse", "shares", "step_length", "text_of"]
+__all__ = [
+    "COMMON",
+    "Params",
+    "canonical",
+    "check",
+    "check_names",
+    "near",
+    "number",
+    "parse",
+    "shares",
+    "step_length",
+    "text_of",
+]
 
 Params = dict[str, str]  # every option as text, numbers in their one spelling (``canonical``)
 

@@ -81,7 +81,9 @@ def replay(
 def _several(given: Any, asked: list[str]) -> list[Any]:
     models = asked if given is None else list(given) if isinstance(given, list | tuple) else [given]
     if len(models) != len(asked):
-        raise UserError(f"the run attacked {len(asked)} models at once ({', '.join(asked)}); give all of them, in order")
+        raise UserError(
+            f"the run attacked {len(asked)} models at once ({', '.join(asked)}); give all of them, in order"
+        )
     return models
 
 

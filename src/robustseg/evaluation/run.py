@@ -73,8 +73,8 @@ def evaluate(
     is another key in the store. ``batch_size="auto"`` halves itself when memory runs out; ``keep`` stores the pictures
     of the worst images. ``task``: what is scored, ``"semantic"``, ``"instance"``, ``"panoptic"`` or several of them
     (default: all that the model can answer and the data can judge). ``source``: another model of the same classes that
-    the attacks are made on, while ``model`` is scored (transfer). Several models, ``[A, B]``, are attacked together with
-    one perturbation; each is scored in a folder of its own, ``out/members/N-NAME``, and the dictionary then holds
+    the attacks are made on, while ``model`` is scored (transfer). Several models, ``[A, B]``, are attacked together
+    with one perturbation; each is scored in a folder of its own, ``out/members/N-NAME``, and the dictionary then holds
     ``"models"``, the summary of each.
     Raises UserError for what the user can put right; an attack that fails becomes rows with a status, never a number.
 

@@ -141,7 +141,9 @@ def _register() -> None:
     AttentionInterface.register(NAME, _noted)
 
 
-def _noted(module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any) -> Any:
+def _noted(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
+) -> Any:
     """The attention function of the registry: writes down, then does what would have been done without it."""
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
