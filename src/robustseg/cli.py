@@ -88,8 +88,8 @@ def evaluate(
         summary = go(
             model if len(model) > 1 else model[0], data, list(attack), out=out, eps=eps, limit=limit, seed=seed,
             batch_size=batch_size, device=device, resize=resize, fit_data=fit_data, region=region, count=count,
-            class_map=class_map, eight_bit=eight_bit, shard=shard, keep=keep, early_stop=early_stop, window=window, task=task, source=source,
-            progress=progress, dry_run=dry_run, command=["robustseg", *sys.argv[1:]],
+            class_map=class_map, eight_bit=eight_bit, shard=shard, keep=keep, early_stop=early_stop, window=window,
+            task=task, source=source, progress=progress, dry_run=dry_run, command=["robustseg", *sys.argv[1:]],
         )  # fmt: skip
     if dry_run:
         from robustseg.evaluation.plan import describe
@@ -127,18 +127,9 @@ def report(
     Example: `robustseg report runs/first`
     """
     if markdown:
-        from robustseg.report import load, page, table
+        from robustseg.report.page import markdown as text
 
-        parts = page.members(folder)
-        for one in parts or [folder]:
-            summary = load.read_summary(one)
-            print(
-                f"{summary['model']}\n\n" if parts else "",
-                table.markdown(summary),
-                "\n" if parts else "",
-                sep="",
-                end="",
-            )
+        print(text(folder), end="")
         return
     from robustseg.report.page import report as go
 

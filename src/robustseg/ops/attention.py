@@ -42,7 +42,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class DecoderLayer:
-    """Queries look at the pixels of a map, ``cross (B,Q,h·w)``, ``grid = (h,w)``, then at each other, ``own (B,Q,Q)``."""
+    """Queries look at the pixels of a map (``grid``), ``cross (B,Q,h·w)``, then at each other: ``own (B,Q,Q)``."""
 
     cross: Tensor
     own: Tensor
