@@ -24,6 +24,9 @@ app.add_typer(scenes, name="scenes")
 
 ModelRef = Annotated[str, typer.Option("--model", help="zoo:NAME, hf:PATH, smp:PATH, torchvision:NAME?weights=FILE, "
                                        "py:FILE.py:FACTORY")]  # fmt: skip
+ModelRefs = Annotated[
+    list[str], typer.Option("--model", help="As elsewhere; several times: one attack on all of them.")
+]
 DataRef = Annotated[str, typer.Option("--data", help="street:val, camvid:PATH:test, folder:PATH …; see `list data`")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
@@ -46,7 +49,7 @@ def root(
 
 @app.command()
 def evaluate(
-    model: ModelRef,
+    model: ModelRefs,
     data: DataRef,
     attack: Annotated[list[str], typer.Option(help="NAME[:key=value,…]; give it several times. See `list attacks`.")],
     out: Annotated[Path, typer.Option(help="Folder of the run. The same command continues what is there.")],
@@ -83,10 +86,10 @@ def evaluate(
         from robustseg.evaluation.run import evaluate as go
 
         summary = go(
-            model, data, list(attack), out=out, eps=eps, limit=limit, seed=seed, batch_size=batch_size,
-            device=device, resize=resize, fit_data=fit_data, region=region, count=count, class_map=class_map,
-            eight_bit=eight_bit, shard=shard, keep=keep, early_stop=early_stop, window=window, task=task, source=source,
-            progress=progress, dry_run=dry_run, command=["robustseg", *sys.argv[1:]],
+            model if len(model) > 1 else model[0], data, list(attack), out=out, eps=eps, limit=limit, seed=seed,
+            batch_size=batch_size, device=device, resize=resize, fit_data=fit_data, region=region, count=count,
+            class_map=class_map, eight_bit=eight_bit, shard=shard, keep=keep, early_stop=early_stop, window=window,
+            task=task, source=source, progress=progress, dry_run=dry_run, command=["robustseg", *sys.argv[1:]],
         )  # fmt: skip
     if dry_run:
         from robustseg.evaluation.plan import describe
@@ -124,9 +127,9 @@ def report(
     Example: `robustseg report runs/first`
     """
     if markdown:
-        from robustseg.report import load, table
+        from robustseg.report.page import markdown as text
 
-        print(table.markdown(load.read_summary(folder)), end="")
+        print(text(folder), end="")
         return
     from robustseg.report.page import report as go
 

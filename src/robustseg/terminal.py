@@ -49,9 +49,12 @@ def scored(summary: dict[str, Any], out: Path, json: bool) -> int:
 
         from robustseg.report.table import goals, table
 
-        Console().print(table(summary))
-        for line in goals(summary):
-            print(line)
+        for part in summary.get("models", [summary]):
+            if part is not summary:
+                print(part["model"])
+            Console().print(table(part))
+            for line in goals(part):
+                print(line)
         print(f"{out / 'summary.json'}; a page of it: robustseg report {out}")
     for caution in summary.get("cautions", ()):
         print(f"warning: {caution}", file=sys.stderr)

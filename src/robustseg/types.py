@@ -20,6 +20,8 @@ __all__ = [
     "AttackResult",
     "DataSet",
     "DenseOutput",
+    "EnsembleOutput",
+    "EnsembleTarget",
     "Model",
     "ModelSpec",
     "Output",
@@ -167,6 +169,17 @@ class SegmentTarget(SemanticTarget):
         return (self.categories >= 0) & ~self.crowd
 
 
+@dataclass(frozen=True)
+class EnsembleTarget(SemanticTarget):
+    """One truth in the class indices of each of several models, ``members``; its own labels are the first model's."""
+
+    members: tuple[SemanticTarget, ...] = ()
+
+    def select(self, keep: Tensor) -> EnsembleTarget:
+        """The images of the batch at the indices ``keep``."""
+        return EnsembleTarget(self.labels[keep], self.ignore, tuple(m.select(keep) for m in self.members))
+
+
 # ------------------------------------------------------------------------------------------------ models
 
 
@@ -218,6 +231,13 @@ Output: TypeAlias = DenseOutput | QueryOutput | RegionOutput
 
 
 @dataclass(frozen=True)
+class EnsembleOutput:
+    """What several models say of the same images, in their order."""
+
+    members: tuple[Output, ...]
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """What is known of a model without running it. ``digest`` is the hash of weights and configuration.
 
@@ -266,7 +286,7 @@ class View:
     x0: Tensor
     x: Tensor
     theta: Tensor
-    output: Output
+    output: Output | EnsembleOutput
 
 
 State: TypeAlias = dict[str, Tensor]  # every leaf has leading dimension B, so that solved images can leave the batch
@@ -284,6 +304,7 @@ class AttackResult:
     False where the attack has nothing to do on an image, whose score is then NaN and whose pixels are untouched;
     ``fault (B,)`` uint8, 1 where a gradient or the objective was not finite, 2 where every gradient was exactly zero
     (0 on solved images: they need none). The images of such a result say nothing about the model's robustness.
+    ``goals``: where several models were attacked at once, the goal of each in its own class indices.
     """
 
     images: Tensor
@@ -294,6 +315,7 @@ class AttackResult:
     goal: Tensor | None = None
     applicable: Tensor | None = None
     fault: Tensor | None = None
+    goals: tuple[Tensor | None, ...] = ()
 
     def __iter__(self) -> Iterator[Tensor]:
         """Unpacks as ``images, score, forwards, backwards``."""

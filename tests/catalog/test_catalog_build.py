@@ -20,7 +20,8 @@ def asked(monkeypatch, spec: str) -> dict:
     calls = []
     monkeypatch.setattr(build, "gradient_search", lambda *a, **k: calls.append({"parts": a, **k}))
     made = attack(spec)
-    build.search(made.entry, made.params, build.objective(made.entry, made.params, made.function), bool(made.function))
+    goal = build.objective(made.entry, made.params, made.function)
+    build.search(made.entry, made.params, goal, *build.judges(made.entry, made.params, bool(made.function)))
     return calls[-1]
 
 

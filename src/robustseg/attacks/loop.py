@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from robustseg.attacks.constraints import Ball, Bound
+from robustseg.attacks.rules import Rule, summed
 from robustseg.attacks.updates import Update
 from robustseg.ops.norms import norm
-from robustseg.types import Output, SemanticTarget, State, View
+from robustseg.types import EnsembleOutput, Output, SemanticTarget, State, View
 
 __all__ = ["Found", "Objective", "Problem", "Search", "gradient_search", "joined_faults"]
 
@@ -39,7 +40,7 @@ class Objective(Protocol):
 class Problem:
     """One batch to attack. ``forward`` maps images, their target and the objective's state to an output."""
 
-    forward: Callable[[Tensor, SemanticTarget, State], Output]
+    forward: Callable[[Tensor, SemanticTarget, State], Output | EnsembleOutput]
     images: Tensor
     target: SemanticTarget
     state: State
@@ -178,11 +179,13 @@ def gradient_search(
     *,
     random_start: bool = True,
     track: Callable[[View, SemanticTarget], Tensor] | None = None,
+    rule: Rule = summed,
 ) -> Search:
     """A search of ``steps`` gradient steps: ``steps`` backwards and ``steps + 1`` forwards an image.
 
     ``objective`` is differentiated; ``track`` is what APGD watches (default: the objective); ``score (B,)`` decides
     which iterate is returned and may reach 1 only when the image is fully solved. ``steps=0`` scores the start alone.
+    ``rule`` makes one gradient of the objective's terms (default: that of their sum).
     Without ``random_start`` only the first start is the image itself; restarts would all be the same.
     """
 
@@ -212,13 +215,13 @@ def gradient_search(
                 break
             total = sum(terms.values())
             assert isinstance(total, Tensor)
-            (gradient,) = torch.autograd.grad(total.sum(), theta)
+            gradient = rule(terms, view, active.target, theta)
             with torch.no_grad():
                 gradient, fault = _sound(gradient, total)
                 best.note(active, fault)
                 tracked = total.detach() if track is None else track(view, active.target)
-                moved, rule = update.step(k, steps, theta.detach(), gradient, tracked, active.update, active.bound)
-                active = replace(active, theta=moved, objective=state, update=rule)
+                moved, memory = update.step(k, steps, theta.detach(), gradient, tracked, active.update, active.bound)
+                active = replace(active, theta=moved, objective=state, update=memory)
                 if problem.early_stop and (k + 1) % COMPACT_EVERY == 0:
                     remaining = _compact(active, best.score)
                     if remaining is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import reduce
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from robustseg.attacks.combinators import join_traces
-from robustseg.catalog import build, running
+from robustseg.catalog import build, ensemble, running
 from robustseg.catalog.artefact import Artefact, class_pixels
 from robustseg.catalog.door import check_input
 from robustseg.catalog.entries import ENTRIES, Entry
@@ -189,7 +190,7 @@ class Attack:
         if not self.needs_fit:
             return
         if self.artefact is None:
-            what, other = FITTED[self.entry.fits]
+            what, other = FITTED[self.entry.fits or next(m.entry.fits for m in self.members if m.needs_fit)]
             raise UserError(
                 f"{self.name} needs {what} of other images: a = attack.fit(model, data); "
                 f"attack.with_artefact(a); or use {other}, which needs none"
@@ -202,9 +203,9 @@ class Attack:
 
     def __call__(
         self,
-        model: Model,
+        model: Model | Sequence[Model],
         images: Tensor,
-        targets: SemanticTarget | Tensor | None = None,
+        targets: SemanticTarget | Tensor | Sequence[SemanticTarget] | None = None,
         *,
         ids: Sequence[str] | None = None,
         seed: int = 0,
@@ -213,34 +214,57 @@ class Attack:
     ) -> AttackResult:
         """Attack a batch.
 
+        ``model``: one, or several that one perturbation shall fool, whose objectives are averaged (SAGA: whose
+        gradients are balanced); ``targets`` are then in the first one's class indices, or a list with one for each.
+
         Shapes: ``images (B,3,H,W)`` float32 in [0,1]; ``targets (B,H,W)`` int64 in the model's class indices, 255 =
         ignored (or a ``SemanticTarget`` with another ignore value; None where the clean prediction is the reference);
         ``region (B,H,W)`` bool, where the attacker may write. ``ids`` seed the draws (default: a content hash).
         Raises: UserError for input that cannot be attacked. The model is left exactly as it was.
         """
-        check_input(model, images, targets, ids, region)
+        models = [model] if hasattr(model, "spec") or not isinstance(model, Sequence) else list(model)
+        truths = self._targets(models, images, targets, ids, region)
         if self.region is not None and region is None:
             raise UserError(f"region={self.region} is a word for pixels; pass the pixels as region=, bool (B,H,W)")
-        self._check_artefact(model)
+        ensemble.check(self, models)
+        self._check_artefact(models[0])
         if self.entry.members:
-            return self._ensemble(model, images, targets, ids, seed, region, early_stop)
-        with torch.inference_mode(False), frozen(model.module):
+            return self._worst(models, images, truths, ids, seed, region, early_stop)
+        with torch.inference_mode(False), ExitStack() as stack:
+            for m in models:
+                stack.enter_context(frozen(m.module))
             ids = seeds.content_ids(images) if ids is None else ids
-            return running.run(self, model, images, targets, ids, seed, region, early_stop)
+            return running.run(self, models, images, truths, ids, seed, region, early_stop)
 
-    def _ensemble(
+    def _targets(
+        self, models: Sequence[Model], images: Tensor, targets: Any, ids: Sequence[str] | None, region: Tensor | None
+    ) -> list[SemanticTarget | None]:
+        """One target a model. Raises UserError for models, images, targets, ids or a region that cannot be used."""
+        if not models:
+            raise UserError("no model was given; pass one, or a list of several")
+        several = isinstance(targets, list | tuple)
+        if several and len(targets) != len(models):
+            raise UserError(f"{len(targets)} targets for {len(models)} models; give one a model, or one for all")
+        for m, target in zip(models, targets if several else [targets] + [None] * (len(models) - 1), strict=True):
+            check_input(m, images, target, ids, region)
+        made = [t if isinstance(t, SemanticTarget) or t is None else SemanticTarget(t)
+                for t in (targets if several else [targets])]  # fmt: skip
+        return made if several else ensemble.targets(models, made[0])
+
+    def _worst(
         self,
-        model: Model,
+        models: Sequence[Model],
         images: Tensor,
-        targets: SemanticTarget | Tensor | None,
+        targets: Sequence[SemanticTarget | None],
         ids: Sequence[str] | None,
         seed: int,
         region: Tensor | None,
         early_stop: bool,
     ) -> AttackResult:
         """Per image the member with the highest score; costs add; a fault is one that all members have."""
+        given: Any = None if targets[0] is None else list(targets)
         results = [
-            m(model, images, targets, ids=ids, seed=seed, region=region, early_stop=early_stop) for m in self.members
+            m(models, images, given, ids=ids, seed=seed, region=region, early_stop=early_stop) for m in self.members
         ]
         best = torch.stack([r.score for r in results]).argmax(0)
         at = torch.arange(len(images), device=best.device)

@@ -13,6 +13,7 @@ from robustseg.attacks import updates
 from robustseg.attacks.combinators import radius_schedule, restarts
 from robustseg.attacks.constraints import Ball
 from robustseg.attacks.loop import Search, gradient_search
+from robustseg.attacks.rules import Rule, summed
 from robustseg.catalog.entries import Entry
 from robustseg.catalog.spec import Params, number, step_length
 from robustseg.objectives.base import Objective, from_plain
@@ -20,7 +21,10 @@ from robustseg.objectives.semantic import metzen, semantic
 from robustseg.ops import pixels as px
 from robustseg.types import SemanticTarget, State, View
 
-__all__ = ["ball", "budget", "objective", "search"]
+__all__ = ["Judge", "ball", "budget", "judges", "objective", "search"]
+
+Judge = Callable[[View, SemanticTarget, State], Tensor]
+Track = Callable[[View, SemanticTarget], Tensor]
 
 SEGMENTS = {  # how an attack looks at a model -> where its objectives are, by name, and their score
     "query": "robustseg.objectives.queries",
@@ -46,8 +50,8 @@ def objective(entry: Entry, params: Params, custom: Callable[..., Any] | None, l
     return semantic(entry.loss, targeted="target" in params)
 
 
-def search(entry: Entry, params: Params, goal: Objective, custom: bool, look: str = "dense") -> Search:
-    """The search: update and score, radius stages, restarts."""
+def judges(entry: Entry, params: Params, custom: bool, look: str = "dense") -> tuple[Judge, Track | None]:
+    """What decides which iterate is returned, and what APGD watches (None: the objective)."""
     targeted = "target" in params
     score = _hidden_and_kept if entry.loss == "metzen" else _reached if targeted else _wrong
     if look != "dense":
@@ -56,10 +60,17 @@ def search(entry: Entry, params: Params, goal: Objective, custom: bool, look: st
     track = None
     if entry.track_ce and params["update"] == "apgd" and not custom and look == "dense":
         track = _toward_goal if targeted else _away
-    rule = _update(entry, params)
+    return score, track
+
+
+def search(
+    entry: Entry, params: Params, goal: Objective, score: Judge, track: Track | None, rule: Rule = summed
+) -> Search:
+    """The search: update and gradient rule, radius stages, restarts."""
+    update = _update(entry, params)
 
     def stage(steps: int) -> Search:
-        return gradient_search(goal, rule, steps, score, random_start=entry.random_start, track=track)
+        return gradient_search(goal, update, steps, score, random_start=entry.random_start, track=track, rule=rule)
 
     steps = int(params["steps"])
     once = stage(steps) if len(entry.radii) == 1 else radius_schedule(stage, steps, entry.radii)

@@ -182,6 +182,22 @@ _ENTRIES = (
         paper={"eps": "10/255", "step_size": "1/255", "steps": "60"},
     ),
     Entry(
+        "saga",
+        "Several models at once: gradients balanced, a transformer's weighted by its attention rollout.",
+        "Mahmood, Mahmood, van Dijk, ICCV 2021, arXiv 2104.02610; dense models and auto weights: reconstructed",
+        rule="blended",
+        random_start=False,
+        options={
+            "weights": "of the models in their order, e.g. 0.3/0.7, or auto: every gradient of the same L1 norm",
+            "rollout": "auto: gradients of transformers times their attention rollout; none: a weighted BIM",
+        },
+        defaults={"weights": "auto", "rollout": "auto"},
+        paper={"eps": "0.031", "step_size": "eps/steps", "steps": "10"},
+        errata="The rollout multiplies the gradient, not the image as printed. The authors' weights (a_ViT = 1 - 2e-4, "
+        "a_BiT = 2e-4) belong to losses averaged over batches of 8 and 2; for losses of single images they are "
+        "weights=1/0.0008, ViT first. The best iterate is returned; theirs is the last.",
+    ),
+    Entry(
         "sea",
         "Segmentation Ensemble Attack: worst of masked CE, balanced masked CE and JS.",
         "Croce, Singh, Hein, ECCV 2024, arXiv 2306.12941",

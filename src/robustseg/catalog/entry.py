@@ -22,6 +22,7 @@ class Entry:
     ``loss``: a key of ``objectives.semantic.LOSSES`` or ``metzen``; attacks on segments have their objective under
     their own name; ``output``: what it looks at (``dense``, ``query``, ``region``, ``prompted``; universal models give
     dense scores too); ``needs_clean``: its objective starts from the clean output, one forward more;
+    ``rule``: how the gradients of several models combine, ``summed`` (their mean) or ``blended`` (SAGA);
     ``fits``: the artefact it cannot do without; ``radii``: (factor, share of steps) stages;
     ``track_ce``: APGD watches the mean cross-entropy; ``members``: names of an ensemble; ``refused``: options that
     would have no meaning here; ``version`` rises when the code changes what the attack computes.
@@ -45,6 +46,7 @@ class Entry:
     errata: str = ""
     output: tuple[str, ...] = ("dense",)
     needs_clean: bool = False
+    rule: str = "summed"
     fits: str = ""
     version: int = 1
 

@@ -43,15 +43,17 @@ def view(entry: Entry, model: Model) -> str:
     )
 
 
-def forward(model: Model, look: str, size: tuple[int, int]) -> Callable[[Tensor, SemanticTarget, State], Output]:
+def forward(
+    model: Model, look: str, size: tuple[int, int], want: frozenset[str] = frozenset()
+) -> Callable[[Tensor, SemanticTarget, State], Output]:
     """What the loop calls: images, target and the objective's state to the output in the form of ``look``.
 
-    Dense scores come at label size, everything else as the model gives it. Prompts are the target's; proposals are
-    frozen where the state holds some.
+    ``want``: what dense outputs shall carry besides. Dense scores come at label size, everything else as the model
+    gives it. Prompts are the target's; proposals are frozen where the state holds some.
     """
 
     def as_dense(images: Tensor, target: SemanticTarget, state: State) -> Output:
-        return dense(model(images), size)
+        return dense(model(images, want=want) if want else model(images), size)
 
     def as_regions(images: Tensor, target: SemanticTarget, state: State) -> Output:
         return model(images, proposals=state.get("proposals"))

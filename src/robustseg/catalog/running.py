@@ -1,8 +1,9 @@
-"""One attack on one batch: target and clean view, objective and search, and what the caller gets back."""
+"""One attack on one batch, on one model or several: what is asked of each, the search, what the caller gets back."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,8 +12,10 @@ from torch import Tensor
 from robustseg.attacks.combinators import only
 from robustseg.attacks.constraints import Ball
 from robustseg.attacks.loop import UNTRIED, Found, Problem, Search
+from robustseg.attacks.rules import summed
 from robustseg.catalog import build, outputs
 from robustseg.catalog.goals import class_index, goal_labels
+from robustseg.catalog.spec import shares
 from robustseg.errors import UserError
 from robustseg.objectives.base import Objective
 from robustseg.ops import seeds
@@ -32,26 +35,74 @@ from robustseg.types import (
 if TYPE_CHECKING:
     from robustseg.catalog.attack import Attack
 
-__all__ = ["run"]
+__all__ = ["Side", "run"]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One model under attack: how it answers, what is asked of it, and what counts as reached."""
+
+    forward: Callable[[Tensor, SemanticTarget, State], Output]
+    target: SemanticTarget
+    goal: SemanticTarget | None
+    objective: Objective
+    score: build.Judge
+    track: Callable[[View, SemanticTarget], Tensor] | None
+    state: State
+    applicable: Tensor
 
 
 def run(
     attack: Attack,
-    model: Model,
+    models: Sequence[Model],
     images: Tensor,
-    targets: SemanticTarget | Tensor | None,
+    targets: Sequence[SemanticTarget | None],
     ids: Sequence[str],
     seed: int,
     region: Tensor | None,
     early_stop: bool,
 ) -> AttackResult:
-    """See ``Attack.__call__``, which has checked what comes in and frozen the model."""
-    look = outputs.view(attack.entry, model)
-    device = next((p.device for p in model.module.parameters()), images.device)
+    """See ``Attack.__call__``, which has checked what comes in and frozen the models; one target a model."""
+    device = next((p.device for p in models[0].module.parameters()), images.device)
     images = images.detach().to(device)
-    forward = outputs.forward(model, look, (images.shape[-2], images.shape[-1]))
+    writable = None if region is None else region.to(device)
+    sides = [side(attack, m, images, t, writable) for m, t in zip(models, targets, strict=True)]
+    one, rule = sides[0], summed
+    if len(sides) > 1 or attack.entry.rule != "summed":
+        from robustseg.catalog import ensemble
 
-    truth = targets if isinstance(targets, SemanticTarget) or targets is None else SemanticTarget(targets)
+        one, rule = ensemble.joined(sides, shares(attack.params)), ensemble.rule(attack)
+    search = build.search(attack.entry, attack.params, one.objective, one.score, one.track, rule)
+    problem = Problem(
+        forward=one.forward,
+        images=images,
+        target=one.target,
+        state=one.state,
+        generators=lambda restart: [seeds.generator(seed, i, restart) for i in ids],
+        writable=writable,
+        early_stop=early_stop,
+    )
+    found = _found(search, problem, build.ball(attack.params), one.applicable)
+    return AttackResult(
+        images=images + found.theta,
+        score=found.score,
+        forwards=(found.forwards + int(attack.needs_clean)) * len(sides),
+        backwards=found.backwards * len(sides),
+        trace=found.trace,
+        goal=None if one.goal is None else one.goal.labels,
+        applicable=one.applicable,
+        fault=torch.where((found.score < 1) & (found.fault != UNTRIED), found.fault, 0),
+        goals=() if len(sides) == 1 else tuple(None if s.goal is None else s.goal.labels for s in sides),
+    )
+
+
+def side(attack: Attack, model: Model, images: Tensor, truth: SemanticTarget | None, writable: Tensor | None) -> Side:
+    """What the attack asks of one model; ``images`` and ``writable`` are on its device."""
+    device = images.device
+    look = outputs.view(attack.entry, model)
+    maps = attack.params.get("rollout") == "auto" and "attention" in getattr(model, "gives", ())
+    want = frozenset({"attention"} if maps else ())
+    forward = outputs.forward(model, look, (images.shape[-2], images.shape[-1]), want)
     truth = None if truth is None else truth.to(device)
     clean: Output | None = None
     if attack.needs_clean:
@@ -62,12 +113,11 @@ def run(
     goal = goal_labels(attack.params, model, reference, _dense(clean, images)) if named else None
     # an objective on segments knows its goal by name and keeps the reference; one on pixels runs towards the goal
     target = reference if goal is None or look != "dense" else goal
-    writable = None if region is None else region.to(device)
     hides = goal is not None and attack.params.get("target") == "nearest"
     applicable = _applicable(goal or target, reference, writable, hides)
 
     objective: Objective = build.objective(attack.entry, attack.params, attack.function, look)
-    search = build.search(attack.entry, attack.params, objective, attack.function is not None, look)
+    score, track = build.judges(attack.entry, attack.params, attack.function is not None, look)
     constants = {"reference": reference.labels, **(attack.artefact.tensors if attack.artefact else {})}
     if "class" in attack.params and "instance" not in attack.params:
         constants["class"] = torch.full((len(images),), class_index(model, attack.params["class"]), device=device)
@@ -75,26 +125,7 @@ def run(
     state: State = objective.init(View(images, images, zero, clean or DenseOutput(zero)), target, constants)
     if look != "dense" and "aimed" in state:
         applicable = applicable & (state["aimed"] > 0).any(1)
-    problem = Problem(
-        forward=forward,
-        images=images,
-        target=target,
-        state=state,
-        generators=lambda restart: [seeds.generator(seed, i, restart) for i in ids],
-        writable=writable,
-        early_stop=early_stop,
-    )
-    found = _found(search, problem, build.ball(attack.params), applicable)
-    return AttackResult(
-        images=images + found.theta,
-        score=found.score,
-        forwards=found.forwards + int(clean is not None),
-        backwards=found.backwards,
-        trace=found.trace,
-        goal=None if goal is None else goal.labels,
-        applicable=applicable,
-        fault=torch.where((found.score < 1) & (found.fault != UNTRIED), found.fault, 0),
-    )
+    return Side(forward, target, goal, objective, score, track, state, applicable)
 
 
 def _dense(clean: Output | None, images: Tensor) -> DenseOutput | None:

@@ -10,7 +10,19 @@ from pathlib import Path
 
 from robustseg.errors import UserError
 
-__all__ = ["COMMON", "Params", "canonical", "check", "check_names", "near", "number", "parse", "step_length", "text_of"]
+__all__ = [
+    "COMMON",
+    "Params",
+    "canonical",
+    "check",
+    "check_names",
+    "near",
+    "number",
+    "parse",
+    "shares",
+    "step_length",
+    "text_of",
+]
 
 Params = dict[str, str]  # every option as text, numbers in their one spelling (``canonical``)
 
@@ -32,6 +44,7 @@ CHOICES = {
     "update": ("sign", "momentum", "adam", "apgd", "normalised"),
     "proposals": ("moving", "fixed"),
     "reference": ("gt", "pred"),
+    "rollout": ("auto", "none"),
 }
 SHARES = ("omega", "tau")  # options between 0 and 1
 
@@ -183,6 +196,24 @@ def step_length(params: Mapping[str, str]) -> float:
     return number(params["eps"], "eps") * float(factor)
 
 
+def shares(params: Mapping[str, str]) -> tuple[float, ...] | None:
+    """The weights of several models, ``0.3/0.7``; None where they balance themselves.
+
+    >>> shares({"weights": "0.3/0.7"}), shares({"weights": "auto"})
+    ((0.3, 0.7), None)
+    """
+    text = params.get("weights", "auto")
+    if text == "auto":
+        return None
+    try:
+        found = tuple(float(part) for part in text.split("/"))
+    except ValueError:
+        found = ()
+    if not found or not min(found) >= 0 or not 0 < sum(found) < float("inf"):
+        raise UserError(f"weights={text}: write numbers from 0 on, one positive, e.g. weights=0.3/0.7, or weights=auto")
+    return found
+
+
 def check_names(name: str, given: Iterable[str], known: Iterable[str], refused: Iterable[str] = ()) -> None:
     """Every option given is one that the attack knows; raises UserError that lists the near ones."""
     known = list(known)
@@ -208,6 +239,7 @@ def check(name: str, params: Params) -> None:
     for key in SHARES:
         if not 0 <= number(params.get(key, "0"), key) <= 1:
             raise UserError(f"attack {name}: {key}={params[key]} is a share; choose a number from 0 to 1")
+    shares(params)
     if number(params.get("decay", "0"), "decay") < 0:
         raise UserError(f"attack {name}: decay={params['decay']} is negative; 0 forgets the last steps, 1 keeps them")
     _check_target(name, params)

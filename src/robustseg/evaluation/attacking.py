@@ -178,7 +178,7 @@ def attack_rows(
             early_stop=job.early_stop,
         )
         synchronise(job.device)
-        seconds = (time.perf_counter() - start) / len(index)
+        seconds = (getattr(planned.attack, "seconds", None) or time.perf_counter() - start) / len(index)
         found, judged, faults, finite = _judge(job, planned, images, target, result, writable)
     except UserError:
         raise

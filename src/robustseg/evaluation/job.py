@@ -13,6 +13,7 @@ import torch
 
 from robustseg import __version__, catalog
 from robustseg.catalog.spec import parse
+from robustseg.catalog.together import together
 from robustseg.catalog.transfer import transferred
 from robustseg.data import load_data
 from robustseg.data.resize import parse_size
@@ -23,7 +24,7 @@ from robustseg.evaluation.device import choose
 from robustseg.evaluation.matching import Item, Mapped, class_map_digest, index
 from robustseg.types import DataSet, Model
 
-__all__ = ["Job", "Planned", "definite", "versions"]
+__all__ = ["Job", "Planned", "Team", "definite", "definite_members", "versions"]
 
 Tick = Callable[[str, int, int], None]  # what is being done, how much of it, of how much
 
@@ -59,6 +60,15 @@ class Job:
     info: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Team:
+    """The models that are attacked with one perturbation, and which of them this job is about."""
+
+    models: tuple[Model, ...]
+    at: int
+    last: dict[str, Any]
+
+
 def versions() -> dict[str, str]:
     """What the numbers were made with."""
     found = {"robustseg": __version__, "python": platform.python_version(), "platform": platform.platform()}
@@ -92,6 +102,7 @@ def definite(
     task: str | Sequence[str] | None = None,
     source: str | Model | None = None,
     baseline: bool = True,
+    team: Team | None = None,
     tick: Tick | None = None,
 ) -> Job:
     """Resolve references, expand ensembles and radii, fit artefacts, compute keys. See :func:`robustseg.evaluate`."""
@@ -147,6 +158,8 @@ def definite(
         members = catalog.expand(whole) if isinstance(whole, catalog.Attack) else [whole]
         if surrogate is not None:
             members = [_from(m, surrogate, network) for m in members]
+        if team is not None:
+            members = [_with(m, team) for m in members]
         fitted = [ready(m, whole) for m in members]
         for one in fitted:
             plan = _plan(one, clean, seed, region, eight_bit, early_stop, mapped)
@@ -160,6 +173,8 @@ def definite(
         "data": dataset.ref,
         "task": network.spec.task,
         "source": None if surrogate is None else surrogate.spec.ref,
+        "models": None if team is None else [m.spec.ref for m in team.models],
+        "member": None if team is None else team.at,
         "tasks": list(tasks),
         "things": list(mapped.things),
         "classes": list(network.spec.classes),
@@ -183,6 +198,32 @@ def definite(
         network, mapped, items, list(planned.values()), ensembles, clean, key.run_key(clean), where, seed, eight_bit,
         early_stop, shard, tasks, info,
     )  # fmt: skip
+
+
+def definite_members(
+    models: Sequence[str | Model],
+    data: str | DataSet,
+    attacks: Any,
+    *,
+    out: str | Path,
+    device: str = "auto",
+    resize: str | tuple[int, int] | None = None,
+    window: int | None = None,
+    source: str | Model | None = None,
+    **options: Any,
+) -> list[Job]:
+    """A job for each of several models, whose attacks are made on all of them at once; see :func:`definite`."""
+    if source is not None:
+        raise UserError("--source makes attacks on another model; with several --model they are made on these")
+    networks = tuple(_model(m, device, window)[0] for m in models)
+    size = parse_size(resize) if isinstance(resize, str) else resize
+    dataset = load_data(data, resize=size) if isinstance(data, str) else data
+    last: dict[str, Any] = {}
+    return [
+        definite(m, dataset, attacks, out=out, device=device, resize=size, window=window,
+                 team=Team(networks, at, last), **options)
+        for at, m in enumerate(networks)
+    ]  # fmt: skip
 
 
 def _attacks(attacks: Any, eps: Any, region: str | None, baseline: bool) -> list[Any]:
@@ -224,6 +265,13 @@ def _from(attack: Any, source: Model, victim: Model) -> Any:
     if not isinstance(attack, catalog.Attack) or attack.name == "noise":
         return attack
     return transferred(attack, source, victim)
+
+
+def _with(attack: Any, team: Team) -> Any:
+    """The attack on the whole team; noise looks at no model. Raises UserError for a user's own attack object."""
+    if not isinstance(attack, catalog.Attack):
+        raise UserError(f"{attack.spec} is an attack object of your own, which can attack one model only")
+    return attack if attack.name == "noise" else together(attack, team.models, team.at, team.last)
 
 
 def _model(model: str | Model, device: str, window: int | None) -> tuple[Model, torch.device]:

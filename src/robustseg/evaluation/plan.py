@@ -18,7 +18,7 @@ from robustseg.evaluation.pictures import gallery
 from robustseg.ops.state import frozen
 from robustseg.types import DenseOutput
 
-__all__ = ["describe", "estimate", "first_size", "idle", "nothing_to_do"]
+__all__ = ["describe", "estimate", "first_size", "idle", "nothing_to_do", "together"]
 
 ROW_OVERHEAD = 400  # bytes of a row beside its statistics, measured on stores of street:val
 
@@ -71,6 +71,29 @@ def estimate(job: Job, batch_size: int | str, keep: int) -> dict[str, Any]:
         "seconds": sum(a["seconds"] for a in attacks.values()) + 2 * forward * images,
         "note": None if batches else idle(job),
         "bytes": int(row * images * (1 + len(attacks)) + pictures),
+    }
+
+
+def together(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """The estimate of several models attacked together, of the estimates for each; one stays as it is.
+
+    Each has the budget of all members at the price of its own step, so that their mean is what the attack costs.
+    """
+    if len(found) == 1:
+        return found[0]
+    first, n = found[0], len(found)
+    attacks = {
+        spec: {**a, "seconds": sum(f["attacks"][spec]["seconds"] for f in found) / n}
+        for spec, a in first["attacks"].items()
+    }
+    forward = sum(f["seconds_per_forward"] for f in found)
+    return {
+        **first,
+        "seconds_per_forward": forward,
+        "seconds_per_gradient": sum(f["seconds_per_gradient"] for f in found),
+        "attacks": attacks,
+        "seconds": sum(a["seconds"] for a in attacks.values()) + 2 * forward * first["images"],
+        "bytes": sum(f["bytes"] for f in found),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from robustseg.evaluation import device as machine
 from robustseg.evaluation.attacking import attack_rows, load
 from robustseg.evaluation.colours import palette
 from robustseg.evaluation.files import slug, write_json
-from robustseg.evaluation.job import definite
+from robustseg.evaluation.job import definite, definite_members
 from robustseg.evaluation.pictures import add_segments, write_attacked, write_clean
 from robustseg.evaluation.store import Contents, Row, Run, read
 from robustseg.ops.state import frozen
@@ -26,7 +27,7 @@ def replay(
     image: str,
     attack: str,
     *,
-    model: str | Model | None = None,
+    model: str | Model | Sequence[str | Model] | None = None,
     data: str | DataSet | None = None,
     out: str | Path | None = None,
     device: str = "auto",
@@ -34,7 +35,8 @@ def replay(
     """Make the adversarial image of ``attack`` on ``image`` again, with its whole batch and the same draws.
 
     Returns ``{"equal", "differences", "row", "pictures"}``; pictures go to ``out`` (default ``folder/replay``).
-    ``model`` and ``data`` are needed where the run was given objects. Raises UserError where there is no such row, and
+    ``model`` and ``data`` are needed where the run was given objects (all its models, in order, where there were
+    several). Raises UserError where there is no such row, and
     where model, data or options are no longer those of the row.
     """
     contents = read(folder)
@@ -42,12 +44,15 @@ def replay(
     info, spec = run.info, _spec(run, attack)
     options = {name: info[name] for name in ("resize", "fit_data", "region", "count")}
     named = contents.keys[row.key]["attack"].removesuffix(f",source={info.get('source')}")
-    job = definite(
-        model or info["model"], data or info["data"], named, out=folder,
-        limit=len(run.images), seed=info["seed"], device=device, class_map=info["class_map"], baseline=False,
-        eight_bit=info["eight_bit"], early_stop=info["early_stop"], window=info.get("window"),
-        task=info.get("tasks"), source=info.get("source"), **options,
-    )  # fmt: skip
+    options |= {
+        "out": folder, "limit": len(run.images), "seed": info["seed"], "device": device, "baseline": False,
+        "class_map": info["class_map"], "eight_bit": info["eight_bit"], "early_stop": info["early_stop"],
+        "window": info.get("window"), "task": info.get("tasks"), "source": info.get("source"),
+    }  # fmt: skip
+    if info.get("models"):  # made on several models at once, of which this folder is about one
+        job = definite_members(_several(model, info["models"]), data or info["data"], named, **options)[info["member"]]
+    else:
+        job = definite(model or info["model"], data or info["data"], named, **options)  # type: ignore[arg-type]
     planned = next(p for p in job.attacks)
     changed = [k for k, v in contents.keys[row.key].items() if planned.config.get(k) != v]
     if changed:
@@ -71,6 +76,15 @@ def replay(
         entry["attacks"].append(write_attacked(target, name, planned, clean, one, rows[at], colours, truth))
     write_json(target / name / "replay.json", {"equal": not differences, "differences": differences, "picture": entry})
     return {"equal": not differences, "differences": differences, "row": rows[at], "pictures": target / name}
+
+
+def _several(given: Any, asked: list[str]) -> list[Any]:
+    models = asked if given is None else list(given) if isinstance(given, list | tuple) else [given]
+    if len(models) != len(asked):
+        raise UserError(
+            f"the run attacked {len(asked)} models at once ({', '.join(asked)}); give all of them, in order"
+        )
+    return models
 
 
 def compare_rows(stored: Row, made: Row) -> list[str]:

@@ -149,6 +149,9 @@ class Store:
                     f"cannot make the folder {self.path.parent} ({problem.strerror}); choose another --out"
                 ) from problem
         elif not self.path.is_file():
+            parts = sorted(str(p.parent) for p in Path(folder).glob(f"members/*/{NAME}"))
+            if parts:
+                raise UserError(f"{folder} is about several models; give the folder of one: {', '.join(parts)}")
             raise UserError(f"no {NAME} in {folder}; give the folder that `robustseg evaluate --out` wrote")
         with _one_line(self.path):
             mode = "rwc" if write else "ro"

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from robustseg.errors import UserError
+from robustseg.models import attention
 from robustseg.models.faults import Fault
 from robustseg.models.heads import semantic
 from robustseg.models.prepare import Prepare, extent
@@ -30,6 +31,7 @@ class Adapter:
     Call: ``images (B,C,H,W)`` float32 in [0,1] to `DenseOutput` or `QueryOutput` at the network's own size. Padding
     never reaches the output. Raises `UserError` for images outside [0,1] (looked at on the first call of a shape, so
     that no step waits for the device) and for an output that carries no gradient although the images ask for one.
+    ``want={"attention"}``: what it attended to comes as ``output.extras["attention"]``, an `ops.attention.Attention`.
     """
 
     spec: ModelSpec
@@ -47,17 +49,42 @@ class Adapter:
         proposals: Any = None,
         want: frozenset[str] = frozenset(),
     ) -> Output:
-        refuse(self.spec, prompts, proposals, want)
+        refuse(self.spec, prompts, proposals, want - {"attention"})
         check_once(self._seen, images, channels=self.prepare.channels, device=self.device)
         x = self.prepare.resized(images)
         split = self.prepare.split
-        return self._split(x, split) if split and extent(x) != (split, split) else self._network(x)
+        if split and extent(x) != (split, split):
+            if want:
+                raise UserError(f"{self.spec.ref} sees {split}x{split} windows; no attention map spans several of them")
+            return self._split(x, split)
+        return self._network(x, "attention" in want)
 
-    def _network(self, x: Tensor) -> Output:
+    @property
+    def gives(self) -> frozenset[str]:
+        """What ``want=`` may ask for: ``attention`` of a network that has self-attention layers."""
+        return frozenset({"attention"} if attention.attends(self.module) else ())
+
+    def _network(self, x: Tensor, maps: bool = False) -> Output:
         pixels = self.prepare.padded(self.prepare.normalised(x))
-        output = self.head(self.module(pixels))
+        output = self._with_attention(pixels, extent(x)) if maps else self.head(self.module(pixels))
         check_output(output, pixels)
         return uncropped(output, extent(x), extent(pixels))
+
+    def _with_attention(self, pixels: Tensor, used: tuple[int, int]) -> Output:
+        who = f"{self.spec.ref} ({self.spec.family})"
+        if self.spec.family == "plain":  # a user's own module says itself what it attends to
+            output = self.head(self.module(pixels))
+            found = output.extras.get("attention")
+            if not isinstance(found, attention.Attention):
+                raise UserError(
+                    f"{who} gives no attention maps; let it return DenseOutput(scores, extras={{'attention': "
+                    "robustseg.ops.attention.Attention.of(...)}), or leave them out with saga:rollout=none"
+                )
+        else:
+            with attention.recording(self.module, pixels, who) as recorded:
+                output = self.head(self.module(pixels))
+            found = recorded.attention()
+        return attention.attention_of(output, found, extent(pixels), used, who)
 
     def _split(self, x: Tensor, side: int) -> Output:
         """Windows along the long side, evenly spread, averaged (EoMT's own inference)."""

@@ -91,6 +91,11 @@ class Windowed:
         spec = replace(inner.spec, digest=f"{inner.spec.digest}-w{side}s{stride}")
         return cls(inner, side, stride, spec, inner.module, inner.device)
 
+    @property
+    def gives(self) -> frozenset[str]:
+        """What the inner model gives; asked of windows, it is refused with the reason."""
+        return self.inner.gives
+
     def to(self, device: str | torch.device) -> Windowed:
         """The same model on another device."""
         return Windowed.of(self.inner.to(device), self.side, self.stride)
@@ -99,6 +104,8 @@ class Windowed:
         self, images: Tensor, *, prompts: Any = None, proposals: Any = None, want: frozenset[str] = frozenset()
     ) -> DenseOutput:
         kind = "logits"
+        if "attention" in want:
+            raise UserError(f"{self.spec.ref} sees windows (--window); no attention map spans several of them")
 
         def scores(crop: Tensor) -> Tensor:
             nonlocal kind

@@ -33,7 +33,11 @@ def again(run: Run) -> list[str]:
     if isinstance(argv, list) and argv:
         return [str(word) for word in argv]
     summary = run.summary
-    words = ["robustseg", "evaluate", "--model", str(summary.get("model")), "--data", str(summary.get("data"))]
+    models, out = config.get("models") or [summary.get("model")], run.folder
+    if config.get("models"):  # this folder, OUT/members/N-NAME, is about one of several
+        out = run.folder.resolve().parent.parent
+    words = ["robustseg", "evaluate", *(w for m in models for w in ("--model", str(m)))]
+    words += ["--data", str(summary.get("data"))]
     words += attacks(run.entries)
     words += ["--seed", str(summary.get("seed") or 0)]
     requested = summary.get("requested") or summary.get("images")
@@ -47,7 +51,7 @@ def again(run: Run) -> list[str]:
     words += ["--no-early-stop"] if config.get("early_stop") is False else []
     words += ["--batch-size", str(config["batch_size"])] if config.get("batch_size") else []
     words += ["--keep", str(config["keep"])] if config.get("keep") else []
-    return [*words, "--out", str(run.folder)]
+    return [*words, "--out", str(out)]
 
 
 def attacks(entries: Sequence[Entry]) -> list[str]:

@@ -164,6 +164,10 @@ def read_summary(folder: Path) -> dict[str, Any]:
     path = Path(folder) / "summary.json"
     summary = read_json(path)
     attacks = summary.get("attacks")
+    parts = summary.get("models")
+    if isinstance(parts, list) and parts:
+        named = ", ".join(str(path.parent / str(p.get("folder"))) for p in parts if isinstance(p, dict))
+        raise UserError(f"{folder} is about several models; give the folder of one: {named}")
     good = isinstance(attacks, dict) and all(isinstance(a, dict) for a in attacks.values())
     if not good or not isinstance(summary.get("clean"), dict):
         raise UserError(f'{path} lacks a table "clean" or "attacks"; run `robustseg evaluate` again to rewrite it')

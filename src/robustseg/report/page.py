@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from robustseg.errors import UserError
-from robustseg.report import text
+from robustseg.report import table, text
 from robustseg.report.blocks import balls, costs, extras, groups, heat, more
 from robustseg.report.charts import (
     class_figure,
@@ -23,13 +23,13 @@ from robustseg.report.charts import (
 )
 from robustseg.report.commands import commands
 from robustseg.report.fates import MEANING, bars, lines, share
-from robustseg.report.load import Entry, Run, interval, load, number
+from robustseg.report.load import Entry, Run, interval, load, number, read_json, read_summary
 from robustseg.report.metrics import bounded, columns, curves, has, label, leading, plain_label, tiles
 from robustseg.report.pictures import gallery
 from robustseg.report.svg import swatch
 from robustseg.report.words import DEFINITIONS, TERMS, cautions, headline
 
-__all__ = ["environment", "html", "report", "write"]
+__all__ = ["environment", "html", "markdown", "members", "report", "write"]
 
 PROBLEMS_SHOWN = 40
 BY_CLASS = (("PQ_per_class", "PQ"), ("AP_per_class", "AP"), ("IoU", "IoU"))
@@ -38,10 +38,34 @@ BY_CLASS = (("PQ_per_class", "PQ"), ("AP_per_class", "AP"), ("IoU", "IoU"))
 def report(folder: str | Path) -> Path:
     """Writes ``folder/report.html`` from the run in ``folder`` and returns its path.
 
-    The page needs no network and nothing beside it. Raises UserError where files are missing or damaged.
+    The page needs no network and nothing beside it. Of several models that were attacked together each has a page in
+    its own folder, and ``folder/report.html`` puts them side by side. Raises UserError where files are missing or
+    damaged.
     """
+    folders = members(Path(folder))
+    if folders:
+        from robustseg.report.compare import compare
+
+        for one in folders:
+            report(one)
+        return compare(folders, Path(folder) / "report.html")
     run = load(folder)
     return write(run.folder / "report.html", html(run))
+
+
+def members(folder: Path) -> list[Path]:
+    """The folders of the models that a run attacked together; empty for a run on one model."""
+    found = read_json(folder / "summary.json", required=False).get("models") if folder.is_dir() else None
+    return [folder / str(m["folder"]) for m in found or () if isinstance(m, dict) and "folder" in m]
+
+
+def markdown(folder: Path) -> str:
+    """The table of a run as Markdown; of several models one for each, under its name."""
+    parts = members(folder)
+    if not parts:
+        return table.markdown(read_summary(folder))
+    found = [read_summary(one) for one in parts]
+    return "\n".join(f"{s['model']}\n\n{table.markdown(s)}" for s in found)
 
 
 def html(run: Run) -> str:

@@ -87,6 +87,12 @@ def cautions(run: Run) -> list[str]:
         found.append(
             "Adversarial images are floating point; as ordinary 8-bit pictures they may lose part of their effect."
         )
+    models = run.info.get("models")
+    if isinstance(models, list) and len(models) > 1:
+        found.append(
+            f"Every attack was made on {len(models)} models at once ({', '.join(map(str, models))}); an attack on this "
+            "model alone may go lower."
+        )
     if any(c.get("reference") == "pred" for c in configs):
         found.append("Some attacks aim at the clean prediction, not at the ground truth; scores are against the truth.")
     found.append(
