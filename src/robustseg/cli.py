@@ -242,6 +242,24 @@ def list_(
     Console().print(table)
 
 
+@app.command("explain")
+def explain_(
+    name: Annotated[str, typer.Argument(help="Name of an attack, as `robustseg list attacks` shows them.")],
+    json: Json = False,
+) -> None:
+    """Show what stands behind an attack: formula, parts, defaults, the paper's numbers, source and errata.
+
+    Example: `robustseg explain segpgd`
+    """
+    from robustseg.catalog.explain import explain, lines
+
+    told = explain(name)
+    if json:
+        emit(told)
+    else:
+        print("\n".join(lines(told)))
+
+
 def _explain(name: str | None) -> None:
     if name is not None:
         from robustseg.models.findings import explain

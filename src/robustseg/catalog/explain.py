@@ -1,0 +1,86 @@
+"""What stands behind a name: formula, parts, numbers, source and errata, as plain lines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from robustseg.catalog.entries import ENTRIES, Entry
+from robustseg.catalog.formulas import FORMULAS, LETTERS, UPDATES
+from robustseg.catalog.spec import COMMON, near
+from robustseg.errors import UserError
+
+__all__ = ["explain", "lines"]
+
+LOOKS = {"dense": "class scores of pixels", "query": "queries", "region": "regions", "prompted": "prompted masks"}
+NORMS = {"linf": "L∞", "l2": "L2"}
+TITLES = {
+    "formula": "Formula (maximised)", "letters": "Letters", "parts": "Parts", "defaults": "Defaults", "paper": "@paper",
+    "options": "Options", "source": "Source", "errata": "Differs from the source",
+}  # fmt: skip
+
+
+def explain(name: str) -> dict[str, Any]:
+    """Everything about a catalog name: ``name, summary, formula, parts, defaults, paper, options, source, errata``.
+
+    Values are texts, or mappings of texts; nothing is computed with a model. ``NAME@paper`` is the same name.
+    Raises: UserError for an unknown name, with the near ones.
+
+    >>> explain("fgsm")["formula"]
+    'x = x0 + ε · sign ∇_x L,   L = (1/N) Σ_i -log p_i(y_i)'
+    """
+    plain = name.partition("@")[0].partition(":")[0]
+    if plain not in ENTRIES:
+        raise UserError(f"unknown attack {name!r}; {near(plain, list(ENTRIES))}")
+    entry = ENTRIES[plain]
+    defaults, paper = (dict(sorted(entry.params({}, p).items())) for p in (False, True))
+    return {
+        "name": entry.name,
+        "summary": entry.summary,
+        "formula": FORMULAS[entry.name],
+        "letters": LETTERS,
+        "parts": _parts(entry, defaults),
+        "defaults": defaults,
+        "paper": {k: v for k, v in paper.items() if v != defaults.get(k)},
+        "options": {key: entry.options.get(key) or COMMON[key] for key in entry.known()},
+        "source": entry.source,
+        "errata": entry.errata,
+    }
+
+
+def _parts(entry: Entry, defaults: dict[str, str]) -> dict[str, str]:
+    """The choices that make the attack, in the words of the design."""
+    looks = " or ".join(LOOKS[look] for look in entry.output)
+    if entry.members:
+        return {"looks at": looks, "combinator": f"worst case of {', '.join(entry.members)}"}
+    parts = {
+        "looks at": looks,
+        "applier": "additive: x = x0 + θ",
+        "constraint": f"{NORMS[defaults['norm']]} ball of {defaults['eps']}, pixels in [0,1], writable region",
+        "objective": entry.loss if "dense" in entry.output and entry.name != "noise" else entry.name,
+        "gradient rule": "per model, balanced, times attention" if entry.rule == "blended" else "summed",
+        "update": UPDATES[defaults["update"]],
+        "start": "uniform in the ball" if entry.random_start else "the image itself",
+    }
+    if len(entry.radii) > 1:
+        stages = ", ".join(f"{factor:g}ε ({share:.0%} of the steps)" for factor, share in entry.radii)
+        parts["radii"] = stages
+    if entry.track_ce:
+        parts["APGD watches"] = "the mean cross-entropy"
+    if entry.fits:
+        parts["fitted on other images"] = entry.fits
+    return parts
+
+
+def lines(told: dict[str, Any]) -> list[str]:
+    """The explanation as text, section by section; empty sections are left out."""
+    found = [f"{told['name']}: {told['summary']}"]
+    for key, title in TITLES.items():
+        value = told[key]
+        if isinstance(value, dict):
+            if value:
+                found += ["", f"{title}:", *(f"  {name}: {text}" for name, text in value.items())]
+            elif key == "paper":
+                found += ["", f"{title}: the defaults"]
+        elif value:
+            found += ["", f"{title}:", f"  {value}"]
+    return found

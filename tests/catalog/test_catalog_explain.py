@@ -1,0 +1,64 @@
+"""What `robustseg explain` says is complete and is what the catalog does."""
+
+from __future__ import annotations
+
+import doctest
+import math
+
+import pytest
+import torch
+
+import robustseg as rs
+from robustseg.catalog import attack, entries, explain
+from robustseg.catalog.explain import lines
+from robustseg.catalog.formulas import FORMULAS, UPDATES
+from robustseg.objectives.semantic import LOSSES
+from robustseg.types import DenseOutput, SemanticTarget
+
+ENTRIES = entries()
+
+
+def test_every_name_has_a_formula_and_no_formula_is_left_over():
+    assert set(FORMULAS) == {e.name for e in ENTRIES}
+    assert {e.update for e in ENTRIES} <= set(UPDATES)
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: e.name)
+def test_what_is_told_is_what_runs(entry, tmp_path):
+    from PIL import Image
+
+    told, given = explain.explain(entry.name), {}
+    if entry.name == "static":  # it cannot be made without its scene
+        Image.new("L", (8, 8)).save(tmp_path / "scene.png")
+        given = {"target": str(tmp_path / "scene.png")}
+    assert {**told["defaults"], **given} == dict(attack(entry.name, **given).params)
+    assert {**told["defaults"], **told["paper"], **given} == dict(attack(f"{entry.name}@paper", **given).params)
+    assert set(told["options"]) == set(entry.known())
+    text = "\n".join(lines(told))
+    for part in (entry.summary, entry.source, entry.errata, FORMULAS[entry.name], *entry.members):
+        assert part in text
+
+
+def test_formulas_of_pixels_by_hand():
+    """One pixel of three classes, right with probability a: the lines of the table, computed as they are written."""
+    z = torch.tensor([2.0, 0.5, 0.0])
+    p, y = z.softmax(0), 0
+    a, log = float(p[y]), -math.log(p[y])
+    half = (torch.eye(3)[y] + p) / 2
+    js = 0.5 * float((p * (p / half).log()).sum()) + 0.5 * math.log(1 / float(half[y]))
+    expected = {
+        "ce": log, "segpgd": 1 * log, "masked-ce": log, "cospgd": a / float(p.norm()) * log, "js": js,
+        "tsallis": (1 - a**3) / 3, "cosine": 1 - 2 / float(z.norm()), "margin": -1.5,
+    }  # fmt: skip
+    output, target = DenseOutput(z.view(1, 3, 1, 1)), SemanticTarget(torch.zeros(1, 1, 1, dtype=torch.int64))
+    for name, value in expected.items():  # progress 0: λ = 0, q = -2
+        assert LOSSES[name][0](output, target, {}, 0.0).item() == pytest.approx(value, rel=1e-5), name
+
+
+def test_an_unknown_name_is_one_line():
+    with pytest.raises(rs.UserError, match=r"unknown attack 'segpdg'; did you mean segpgd"):
+        explain.explain("segpdg")
+
+
+def test_the_example_in_the_docstring():
+    assert doctest.testmod(explain).failed == 0
