@@ -58,7 +58,7 @@ def main() -> None:
         for seed in chosen.seeds:
             with bar(f"{name}, seed {seed}") as progress:
                 rs.evaluate(
-                    f"zoo:{name}", data, specs, eps=chosen.eps, limit=chosen.images, seed=seed, keep=2,
+                    f"zoo:{name}", data, specs, eps=chosen.eps, limit=chosen.images, seed=seed, keep=0,
                     out=chosen.out / f"{name}-{seed}", early_stop=False, progress=progress,
                 )  # fmt: skip
         found[kind] = [load(chosen.out / f"{name}-{seed}") for seed in chosen.seeds]

@@ -91,6 +91,7 @@ def options() -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="seeds after the first for the attacks of the contest only"
     )
+    parser.add_argument("--keep", type=int, default=0, help="pictures of so many images; a resumed run attacks again")
     parser.add_argument("--out", type=Path, default=Path("runs/panoptic"))
     return parser.parse_args()
 
@@ -106,7 +107,8 @@ def run(chosen: argparse.Namespace, name: str, seed: int, attacks: Any, source: 
     out = folder(chosen, name, seed, source)
     with bar(f"{out.name}") as progress:
         return rs.evaluate(
-            f"zoo:{name}", "street:val", specs, eps=list(chosen.eps), limit=chosen.images, seed=seed, out=out, keep=2,
+            f"zoo:{name}", "street:val", specs, eps=list(chosen.eps), limit=chosen.images, seed=seed, out=out,
+            keep=chosen.keep,
             early_stop=False, resize=chosen.resize, source=f"zoo:{source}" if source else None, progress=progress,
         )  # fmt: skip
 
