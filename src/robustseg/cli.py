@@ -22,7 +22,7 @@ app = typer.Typer(add_completion=False, help="Measure how easily a segmentation 
 scenes = typer.Typer(help="Procedural street scenes with exact ground truth.", **OPTIONS)
 app.add_typer(scenes, name="scenes")
 
-ModelRef = Annotated[str, typer.Option("--model", help="zoo:NAME, hf:PATH, smp:PATH, torchvision:NAME?weights=FILE, "
+ModelRef = Annotated[str, typer.Option("--model", help="zoo:NAME, hf:PATH, smp:PATH, torchvision:NAME?weights=FILE, timm:…, "
                                        "py:FILE.py:FACTORY")]  # fmt: skip
 DataRef = Annotated[str, typer.Option("--data", help="street:val, camvid:PATH:test, folder:PATH …; see `list data`")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1")]
@@ -66,7 +66,7 @@ def evaluate(
     early_stop: Annotated[bool, typer.Option(help="Images that are fully solved leave the batch.")] = True,
     window: Window = None,
     task: Annotated[
-        str | None, typer.Option(help="semantic, instance, panoptic, several with commas; default all.")
+        str | None, typer.Option(help="semantic, instance, panoptic, classification, several with commas; default all.")
     ] = None,
     source: Annotated[
         str | None, typer.Option(help="Model the attacks are made on; --model is scored (transfer).")
@@ -209,7 +209,10 @@ def attack(
         emit(found)
     else:
         for one in found:
-            print(f"{one['image']}, {one['attack']}: {one['changed']:.1%} of pixels changed class -> {one['folder']}")
+            what = f"{one['changed']:.1%} of pixels changed class"
+            if "after" in one:
+                what = f"{one['before']} became {one['after']}" if one["changed"] else f"still {one['after']}"
+            print(f"{one['image']}, {one['attack']}: {what} -> {one['folder']}")
 
 
 @app.command("list")

@@ -14,7 +14,7 @@ from torch import Tensor
 from robustseg.attacks.combinators import join_traces
 from robustseg.catalog import build, running
 from robustseg.catalog.artefact import Artefact, class_pixels
-from robustseg.catalog.door import check_input
+from robustseg.catalog.door import as_map, check_input
 from robustseg.catalog.entries import ENTRIES, Entry
 from robustseg.catalog.spec import Params, number, step_length, text_of
 from robustseg.errors import UserError
@@ -215,9 +215,11 @@ class Attack:
 
         Shapes: ``images (B,3,H,W)`` float32 in [0,1]; ``targets (B,H,W)`` int64 in the model's class indices, 255 =
         ignored (or a ``SemanticTarget`` with another ignore value; None where the clean prediction is the reference);
+        of a classifier ``(B,)``, one label an image;
         ``region (B,H,W)`` bool, where the attacker may write. ``ids`` seed the draws (default: a content hash).
         Raises: UserError for input that cannot be attacked. The model is left exactly as it was.
         """
+        targets = as_map(model, targets)
         check_input(model, images, targets, ids, region)
         if self.region is not None and region is None:
             raise UserError(f"region={self.region} is a word for pixels; pass the pixels as region=, bool (B,H,W)")

@@ -16,6 +16,7 @@ from robustseg.catalog.goals import class_index, goal_labels
 from robustseg.errors import UserError
 from robustseg.objectives.base import Objective
 from robustseg.ops import seeds
+from robustseg.ops.size import label_size
 from robustseg.tasks.semantic import dense
 from robustseg.tasks.truth import of_prediction, things_of
 from robustseg.types import (
@@ -50,15 +51,17 @@ def run(
     device = next((p.device for p in model.module.parameters()), images.device)
     images = images.detach().to(device)
     forward = outputs.forward(model, look, (images.shape[-2], images.shape[-1]))
+    size = label_size(model.spec.task, (images.shape[-2], images.shape[-1]))
 
     truth = targets if isinstance(targets, SemanticTarget) or targets is None else SemanticTarget(targets)
     truth = None if truth is None else truth.to(device)
     clean: Output | None = None
     if attack.needs_clean:
         with torch.no_grad():
-            clean = forward(images, truth or SemanticTarget(torch.zeros_like(images[:, 0], dtype=torch.int64)), {})
-    reference = _reference(attack, look, truth, clean, model, images)
-    goal = goal_labels(attack.params, model, reference, _dense(clean, images)) if attack.targeted else None
+            nothing = torch.zeros(len(images), *size, dtype=torch.int64, device=device)
+            clean = forward(images, truth or SemanticTarget(nothing), {})
+    reference = _reference(attack, look, truth, clean, model, size)
+    goal = goal_labels(attack.params, model, reference, _dense(clean, size)) if attack.targeted else None
     # an objective on segments knows its goal by name and keeps the reference; one on pixels runs towards the goal
     target = reference if goal is None or look != "dense" else goal
     writable = None if region is None else region.to(device)
@@ -93,21 +96,25 @@ def run(
     )
 
 
-def _dense(clean: Output | None, images: Tensor) -> DenseOutput | None:
+def _dense(clean: Output | None, size: tuple[int, int]) -> DenseOutput | None:
     """The clean output as dense scores at label size, where there is one."""
-    return None if clean is None else dense(clean, (images.shape[-2], images.shape[-1]))
+    return None if clean is None else dense(clean, size)
 
 
 def _reference(
-    attack: Attack, look: str, truth: SemanticTarget | None, clean: Output | None, model: Model, images: Tensor
+    attack: Attack,
+    look: str,
+    truth: SemanticTarget | None,
+    clean: Output | None,
+    model: Model,
+    size: tuple[int, int],
 ) -> SemanticTarget:
     """What counts as right: the truth, or what the model says of the clean image; unlabelled pixels stay ignored."""
     if attack.reference == "pred":
         assert clean is not None
         if look != "dense":
-            size = (int(images.shape[-2]), int(images.shape[-1]))
             return _predicted_segments(attack, look, truth, clean, model, size)
-        scores = _dense(clean, images)
+        scores = _dense(clean, size)
         assert scores is not None
         labels, ignore = scores.scores.max(1).indices, 255 if truth is None else truth.ignore
         return SemanticTarget(labels if truth is None else torch.where(truth.valid, labels, ignore), ignore)

@@ -19,6 +19,7 @@ from robustseg.evaluation import masks, referee
 from robustseg.evaluation.colours import coloured, gain, palette, perturbation, save_index, save_rgb
 from robustseg.evaluation.files import slug, write_json
 from robustseg.ops import seeds
+from robustseg.ops.size import WHOLE_IMAGE
 from robustseg.ops.state import frozen
 from robustseg.types import Model, Sample
 
@@ -61,7 +62,7 @@ def attack_images(
     """Attack each picture file by itself and write what came out to ``out/NAME/`` (several: ``out/ATTACK/NAME/``).
 
     ``adversarial.npz`` holds the image losslessly (float32 in [0,1]). Returns per picture ``changed``: the share of
-    pixels whose predicted class changed, the norms, and the cost. Raises UserError for what cannot be read or attacked.
+    pixels whose predicted class changed, the norms, and the cost; of a classifier also the classes ``before, after``. Raises UserError for what cannot be read or attacked.
     """
     if seed < 0:
         raise UserError(f"seed {seed} is negative; use a whole number from 0 on")
@@ -108,7 +109,9 @@ def _one(path: Path, model: Model, attack: catalog.Attack, folder: Path, seed: i
         region = None
         if attack.region is not None:
             sample = Sample(path.stem, image[0], before[0].cpu())
-            region = masks.mask(attack.region, _Pictures(model.spec.classes))(sample)[None].to(where)
+            whole = model.spec.task == WHOLE_IMAGE
+            find = masks.mask(attack.region, _Pictures(model.spec.classes), whole_images=whole)
+            region = find(sample)[None].to(where)
             if not bool(region.any()):
                 raise UserError(f"{path}: the region {attack.region} has no pixel in this picture")
         result = attack(model, x, None, ids=seeds.content_ids(image), seed=seed, region=region)
@@ -129,6 +132,8 @@ def _one(path: Path, model: Model, attack: catalog.Attack, folder: Path, seed: i
         **size,
         "folder": str(folder),
     }
+    if model.spec.task == WHOLE_IMAGE:
+        about |= {n: model.spec.classes[int(v)] for n, v in (("before", before), ("after", after))}
     write_json(folder / "result.json", {**about, "model": model.spec.ref, "seed": seed})
     return about
 
@@ -148,6 +153,7 @@ def _write(folder: Path, clean: Any, attacked: Any, before: Any, after: Any, mod
         save_rgb(folder / "adversarial.png", attacked)
         save_rgb(folder / "perturbation.png", perturbation(delta, gain(delta)))
         for name, labels in (("clean_prediction", before), ("prediction", after)):
+            labels = np.broadcast_to(labels, clean.shape[-2:])  # a classifier has one for all pixels
             save_rgb(folder / f"{name}.png", coloured(labels, colours))
             save_index(folder / f"{name}.index.png", labels)
     except OSError as problem:
