@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from recipes.data import read
+from recipes.data import read, read_crops
 from recipes.engine import train
 from recipes.measure import in_training, measure_task, summary
 from recipes.publish import publish
@@ -17,8 +17,8 @@ from recipes.recipes import RECIPES, Recipe
 from robustseg.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
-HELD_OUT = {"street": 40, "dsb2018": 10}  # training images kept back to draw the curve
-FOLDERS = {"street": "street-train", "camvid": "camvid", "dsb2018": "dsb2018"}
+HELD_OUT = {"street": 40, "street-crops": 150, "dsb2018": 10}  # training images kept back to draw the curve
+FOLDERS = {"street": "street-train", "street-crops": "street-train", "camvid": "camvid", "dsb2018": "dsb2018"}
 
 
 def options(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -35,6 +35,7 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--export", action="store_true", help="export even when the training is not finished")
     parser.add_argument("--note", default="", help="what the card should say about this very training")
     parser.add_argument("--threads", type=int, default=1, help="1 makes a resumed run bit-equal")
+    parser.add_argument("--float32", action="store_true", help="no bfloat16 autocast")
     return parser.parse_args(arguments)
 
 
@@ -42,6 +43,11 @@ def splits(recipe: Recipe, root: Path) -> dict[str, tuple[Sequence[Tensor], Sequ
     """`train` and `val` of the recipe's data."""
     if recipe.data == "camvid":
         return {"train": read(f"camvid:{root}:train"), "val": read(f"camvid:{root}:val")}
+    if recipe.data == "street-crops":
+        images, labels = read_crops(str(root), margin=0.35, size=80)
+        kept = min(HELD_OUT[recipe.data], len(images) // 8)
+        scored = read(f"street-crops:{root}")  # the same crops as they are scored
+        return {"train": (images[:-kept], labels[:-kept]), "val": (scored[0][-kept:], scored[1][-kept:])}
     split = ":train" if recipe.data == "dsb2018" else ""
     images, labels = read(f"{recipe.data}:{root}{split}", objects=recipe.task != "semantic")
     kept = HELD_OUT[recipe.data]
@@ -55,7 +61,7 @@ def run_training(recipe: Recipe, chosen: argparse.Namespace, root: Path) -> tupl
     data = splits(recipe, root)
 
     def validate(network: nn.Module) -> dict:
-        fast = recipe.library != "maskrcnn"  # torchvision's region pooling has no bfloat16
+        fast = recipe.library != "maskrcnn" and not chosen.float32  # torchvision's region pooling has no bfloat16
         scores = measure_task(in_training(network, recipe), *data["val"], recipe, bfloat16=fast)
         return {f"val_{name}": value for name, value in summary(scores).items()}
 
@@ -76,6 +82,7 @@ def run_training(recipe: Recipe, chosen: argparse.Namespace, root: Path) -> tupl
         return train(
             recipe, *data["train"], folder,
             minutes=chosen.minutes, validate=validate, validate_every=recipe.validate_every, report=report,
+            bfloat16=not chosen.float32,
         )  # fmt: skip
 
 
@@ -98,13 +105,14 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"paused at step {step} of {recipe.steps}; the same command with --resume goes on")
             return 0
         scores = publish(
-            recipe, network, step, root=root, log=state.with_name("curve.jsonl"), out=chosen.out, note=chosen.note
-        )
+            recipe, network, step, root=root, log=state.with_name("curve.jsonl"), out=chosen.out, note=chosen.note,
+            bfloat16=not chosen.float32,
+        )  # fmt: skip
     except UserError as error:
         print(error)
         return 2
     print(f"{recipe.name}:", " ".join(f"{name} {value:.4f}" for name, value in summary(scores).items()))
-    for group in ("IoU", "PQ_per_class"):
+    for group in ("IoU", "PQ_per_class", "accuracy_per_class"):
         per_class = (f"{name} {value:.3f}" for name, value in scores.get(group, {}).items() if value is not None)
         print(f"{group}: ", "  ".join(per_class))
     return 0

@@ -20,15 +20,24 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def publish(
-    recipe: Recipe, network: nn.Module, step: int, *, root: Path, log: Path, out: Path | None, note: str = ""
+    recipe: Recipe,
+    network: nn.Module,
+    step: int,
+    *,
+    root: Path,
+    log: Path,
+    out: Path | None,
+    note: str = "",
+    bfloat16: bool = True,
 ) -> dict:
     """Export to the zoo (or `out`), measure what was exported, write robustseg.json, card and curve; the scores."""
     folder = out or ROOT / recipe.folder
     curve = folder / "curve.jsonl" if out else ROOT / "recipes" / "curves" / f"{recipe.name}.jsonl"
     network = bare(network)
     export(network, recipe, folder)
-    ref = "street:val" if recipe.data == "street" else f"{recipe.data}:{root}:test"
-    images, labels = read(ref, objects=recipe.task != "semantic")
+    ours = recipe.data.startswith("street")
+    ref = f"{recipe.data}:val" if ours else f"{recipe.data}:{root}:test"
+    images, labels = read(ref, objects=recipe.task in ("universal", "instance"))
     describe(network, recipe, folder, {})
     scores = measure_task(exported(recipe, folder), images, labels, recipe)
     command = f"python recipes/train.py {recipe.name}"
@@ -39,7 +48,7 @@ def publish(
     rows = read_curve(log)
     plot_curve(rows, recipe.name, curve.with_suffix(".png"))
     facts = {
-        "data": ref if recipe.data == "street" else f"{recipe.data}:PATH:test",
+        "data": ref if ours else f"{recipe.data}:PATH:test",
         "images": len(images),
         "steps": step,
         "cpu_minutes": rows[-1]["cpu_s"] / 60,
@@ -47,6 +56,7 @@ def publish(
         "versions": f"torch {torch.__version__.split('+')[0]}",
         "command": command,
         "note": note,
+        "arithmetic": "bfloat16 autocast" if bfloat16 else "float32",
     }
     parameters = sum(p.numel() for p in network.parameters())
     (folder / "README.md").write_text(card(recipe, clean, scores, parameters, facts))

@@ -22,8 +22,8 @@ app = typer.Typer(add_completion=False, help="Measure how easily a segmentation 
 scenes = typer.Typer(help="Procedural street scenes with exact ground truth.", **OPTIONS)
 app.add_typer(scenes, name="scenes")
 
-ModelRef = Annotated[str, typer.Option("--model", help="zoo:NAME, hf:PATH, smp:PATH, torchvision:NAME?weights=FILE, timm:…, "
-                                       "py:FILE.py:FACTORY")]  # fmt: skip
+ModelRef = Annotated[str, typer.Option("--model", help="zoo:NAME, hf:PATH, smp:PATH, torchvision:NAME?weights=FILE, "
+                                       "timm:NAME?weights=FILE, py:FILE.py:FACTORY")]  # fmt: skip
 DataRef = Annotated[str, typer.Option("--data", help="street:val, camvid:PATH:test, folder:PATH …; see `list data`")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]

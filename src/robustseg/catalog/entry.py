@@ -23,8 +23,9 @@ class Entry:
     their own name; ``output``: what it looks at (``dense``, ``query``, ``region``, ``prompted``; universal models give
     dense scores too); ``needs_clean``: its objective starts from the clean output, one forward more;
     ``fits``: the artefact it cannot do without; ``radii``: (factor, share of steps) stages;
-    ``track_ce``: APGD watches the mean cross-entropy; ``spatial``: says nothing where an image has one label only; ``members``: names of an ensemble; ``refused``: options that
-    would have no meaning here; ``version`` rises when the code changes what the attack computes.
+    ``track_ce``: APGD watches the mean cross-entropy; ``spatial``: says nothing where an image has one label only;
+    ``members``: names of an ensemble; ``refused``: options that would have no meaning here;
+    ``version`` rises when the code changes what the attack computes.
     """
 
     name: str

@@ -52,8 +52,8 @@ def view(entry: Entry, model: Model) -> str:
 def forward(model: Model, look: str, size: tuple[int, int]) -> Callable[[Tensor, SemanticTarget, State], Output]:
     """What the loop calls: images, target and the objective's state to the output in the form of ``look``.
 
-    ``size``: that of the images. Dense scores come at label size, everything else as the model gives it. Prompts are the target's; proposals are
-    frozen where the state holds some.
+    ``size``: that of the images. Dense scores come at label size, everything else as the model gives it. Prompts are
+    the target's; proposals are frozen where the state holds some.
     """
 
     labels = label_size(model.spec.task, size)

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -129,13 +128,18 @@ def _around(
         name = classes[label] if label < len(classes) else ""
         if name not in wanted or mask.sum() < AREA or max(tall, wide) < SIDE:
             continue
-        side = min(round(max(tall, wide) * (1 + 2 * margin)), *ids.shape)
-        top = _moved((window[0].start + window[0].stop - side) // 2, side, ids.shape[0])
-        left = _moved((window[1].start + window[1].stop - side) // 2, side, ids.shape[1])
+        top, left, side = _square(window, MARGIN, ids.shape)  # whatever the margin, the same objects are taken
         counts = np.bincount(ids[top : top + side, left : left + side].ravel(), minlength=number + 1)
         mine, others = counts[number], np.delete(counts[1:], number - 1)
         if mine >= SHARE * side * side and mine > others.max(initial=0):
-            yield name, (top, left, side)
+            yield name, _square(window, margin, ids.shape)
+
+
+def _square(window: tuple[slice, ...], margin: float, size: tuple[int, ...]) -> Box:
+    """The square around a window, with a margin, moved into the image."""
+    side = min(round(max(w.stop - w.start for w in window) * (1 + 2 * margin)), *size)
+    top, left = (min(max((w.start + w.stop - side) // 2, 0), n - side) for w, n in zip(window, size))
+    return int(top), int(left), int(side)
 
 
 def _inside(mask: NDArray[np.bool_]) -> Iterator[Box]:
@@ -153,14 +157,3 @@ def _inside(mask: NDArray[np.bool_]) -> Iterator[Box]:
             return
         yield int(y) - 1 - reach, int(x) - 1 - reach, side
         free[y - reach : y + reach + 1, x - reach : x + reach + 1] = False
-
-
-def _moved(start: int, side: int, length: int) -> int:
-    return int(min(max(start, 0), length - side))
-
-
-def stacked(data: LabelledSet) -> tuple[Tensor, Tensor]:
-    """All images ``(N,3,H,W)`` uint8 and labels ``(N,)`` int64, for training."""
-    samples = [data[i] for i in range(len(data))]
-    images = torch.stack([(s.image * 255).round().to(torch.uint8) for s in samples])
-    return images, torch.stack([s.labels[0, 0] for s in samples if s.labels is not None])

@@ -306,7 +306,9 @@ def _curves(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, list[dict[str
             continue
         name, _, options = spec.partition(":")
         rest = ",".join(o for o in options.split(",") if o and not o.startswith("eps="))
-        point = {n: entry[n] for n in ("eps", "aAcc", "mIoU", "NmIoU", "PQ", "AP", "accuracy", "ASR", "ci95") if n in entry}
+        point = {
+            n: entry[n] for n in ("eps", "aAcc", "mIoU", "NmIoU", "PQ", "AP", "accuracy", "ASR", "ci95") if n in entry
+        }
         found.setdefault(f"{name}:{rest}" if rest else name, []).append({**point, "spec": spec})
     return found
 

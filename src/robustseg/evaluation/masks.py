@@ -24,7 +24,9 @@ def mask(text: str, data: DataSet, *, whole_images: bool = False) -> Mask:
     ``whole_images``: labels are of images, so that no class and no object says which pixels are meant.
     """
     if whole_images and text.removeprefix(NOT).startswith(("class:", "instance:")):
-        raise UserError(f"region {text}: {data.ref} have one label an image; name pixels by a mask FILE, DIR or clothing")
+        raise UserError(
+            f"region {text}: {data.ref} have one label an image; name pixels by a mask FILE, DIR or clothing"
+        )
     if text.startswith(NOT):
         inner = mask(text[len(NOT) :], data, whole_images=whole_images)
         return lambda sample: ~inner(sample)

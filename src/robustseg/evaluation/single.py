@@ -62,7 +62,8 @@ def attack_images(
     """Attack each picture file by itself and write what came out to ``out/NAME/`` (several: ``out/ATTACK/NAME/``).
 
     ``adversarial.npz`` holds the image losslessly (float32 in [0,1]). Returns per picture ``changed``: the share of
-    pixels whose predicted class changed, the norms, and the cost; of a classifier also the classes ``before, after``. Raises UserError for what cannot be read or attacked.
+    pixels whose predicted class changed, the norms, and the cost; of a classifier also the classes ``before, after``.
+    Raises UserError for what cannot be read or attacked.
     """
     if seed < 0:
         raise UserError(f"seed {seed} is negative; use a whole number from 0 on")

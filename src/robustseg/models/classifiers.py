@@ -52,7 +52,7 @@ class Cropped(Prepare):
         """Images at the network's size, then their middle."""
         x = super().resized(images)
         (H, W), (h, w) = extent(x), self.crop
-        if H < h or W < w:
+        if h > H or w > W:
             raise UserError(f"an image of {H}x{W} is smaller than the {h}x{w} that the classifier sees; add ?size=HxW")
         top, left = round((H - h) / 2), round((W - w) / 2)
         return x[..., top : top + h, left : left + w]

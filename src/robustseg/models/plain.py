@@ -19,8 +19,8 @@ from torch import nn
 
 from robustseg.errors import UserError
 from robustseg.models.base import Adapter, fingerprint
-from robustseg.models.faults import Fault
 from robustseg.models.classifiers import WholeImage
+from robustseg.models.faults import Fault
 from robustseg.models.heads import DenseHead, QueryHead
 from robustseg.models.prepare import Prepare, Resize
 from robustseg.models.refs import Ref, near

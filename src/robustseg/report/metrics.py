@@ -28,7 +28,12 @@ MORE = (
     "mAcc", "relative_drop", "APSR", "solved", "NmIoU", "SQ_th", "RQ_th", "SQ_st", "RQ_st", "AP75", "AP_s", "AP_m",
     "AP_l", "AP_box", "AP50_box", "mBIoU", "BIoU_segments",
 )  # fmt: skip
-PLAIN = {"ASR": "attack success rate", "IoU_prompted": "IoU of prompts", "BIoU_prompted": "boundary IoU", "prompted_found": "found"}
+PLAIN = {
+    "ASR": "attack success rate",
+    "IoU_prompted": "IoU of prompts",
+    "BIoU_prompted": "boundary IoU",
+    "prompted_found": "found",
+}
 SMALL = {"PQ_th": ("PQ", "things"), "PQ_st": ("PQ", "stuff"), "AP_box": ("AP", "boxes"), "ASR": ("ASR", "")}
 
 
@@ -39,7 +44,7 @@ def has(summary: Mapping[str, Any], name: str) -> bool:
 
 
 def leading(summary: Mapping[str, Any]) -> str:
-    """The score that the page speaks of: PQ of a panoptic run, AP of an instance run, a classifier's accuracy, else mIoU.
+    """The score that the page speaks of: PQ of a panoptic run, AP of instances, accuracy of a classifier, else mIoU.
 
     >>> leading({"clean": {"mIoU": 0.5, "AP": 0.2}}), leading({"clean": {"mIoU": 0.5}})
     ('AP', 'mIoU')

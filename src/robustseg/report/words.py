@@ -73,7 +73,9 @@ def fooled(run: Run) -> str:
     size = f" at ε = {attack.spec.ball}" if attack.spec.eps_text else ""
     pair = attack.ci("ASR")
     sure = f" (95 % interval {span(pair)} %)" if pair else ""
-    text = f"{start}; the strongest attack, {attack.spec.name}{size}, fools it on {percent(attack.get('ASR'))} % of those"
+    text = (
+        f"{start}; the strongest attack, {attack.spec.name}{size}, fools it on {percent(attack.get('ASR'))} % of those"
+    )
     text += f"{sure}, which leaves an accuracy of {percent(attack.get('accuracy'))} %"
     low = number(worst.get("ASR"))
     if low is not None:

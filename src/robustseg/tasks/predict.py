@@ -41,7 +41,7 @@ def predict(
     *,
     most: int = decode.MOST,
 ) -> Prediction:
-    """The prediction at label size ``(H,W)`` for ``tasks`` out of semantic, panoptic, instance, prompted, classification.
+    """The prediction at label size ``(H,W)`` for ``tasks``: semantic, panoptic, instance, prompted, classification.
 
     ``things (C,)`` says which of the model's classes are countable; ``most`` detections are taken from queries (regions
     have their model's own number). Semantic labels of regions are painted from
