@@ -22,6 +22,7 @@ from robustseg.evaluation.replay import replay
 from robustseg.evaluation.run import evaluate
 from robustseg.evaluation.store import Contents, Row, Run, read
 from robustseg.models import check
+from robustseg.types import Sample
 
 CLEAN = clean_config(model="m", data="d", task="classification")
 NAMES = ["a", "b"]
@@ -239,16 +240,31 @@ def test_the_doctor_judges_more_than_four_labels():
     assert "of the images are right" in finding.message
 
 
+class Coloured(Labelled):
+    """Red and blue images."""
+
+    classes = ("red", "blue")
+
+    def __getitem__(self, i):
+        image = 0.4 + 0.1 * torch.rand(3, *self.size, generator=torch.Generator().manual_seed(i))
+        image[0 if i % 2 else 2] += 0.2
+        return Sample(f"toy{i}", image, torch.tensor([[1 - i % 2]]))
+
+
+class Redder(nn.Module):
+    def forward(self, x):
+        return 10 * x[:, [0, 2]].mean((2, 3))
+
+
 def test_the_doctor_names_a_wrong_preparation():
-    """A network that looks at red and blue, declared as blue and red."""
-    data = replace(Labelled(), number=64)
-    right = linear()
-    right.module.get_buffer("w").view(3, 3, -1)[:, 1] = 0
-    assert not check.diagnose(right, data)
-    wrong = replace(right, prepare=replace(right.prepare, channel_order="bgr"))
+    data = Coloured(number=64, classes=("red", "blue"))
+    right, wrong = (
+        rs.wrap(Redder(), task="classification", classes=data.classes, channel_order=order) for order in ("rgb", "bgr")
+    )
+    assert check.diagnose(right, data) == []
     (finding,) = check.diagnose(wrong, data)
     assert finding.level == "error"
-    assert "channel_order='rgb'" in finding.message
+    assert "0.0% of the images are right, but with channel_order='rgb'" in finding.message
 
 
 def test_pictures_from_files(tmp_path):
