@@ -187,7 +187,7 @@ STREET_VIT = Recipe(
         Stage(2600, (256, 512), 3, (0.9, 1.5)),
     ),
     folder="src/robustseg/zoo/street-vit",
-    multiple=16,
+    multiple=32,  # patches of 16, and the decoder halves their grid once
     lr=1e-3,
     **_STREET,
 )

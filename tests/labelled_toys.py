@@ -29,7 +29,9 @@ class Linear(nn.Module):
 
 def linear(size: tuple[int, int] = (4, 5), classes: tuple[str, ...] = CLASSES, seed: int = 0) -> Adapter:
     """The linear classifier of images of one size."""
-    return wrap(Linear(3 * size[0] * size[1], len(classes), seed), task="classification", classes=classes, name="linear")
+    return wrap(
+        Linear(3 * size[0] * size[1], len(classes), seed), task="classification", classes=classes, name="linear"
+    )
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from attack_toys import UNTARGETED
-from labelled_toys import CLASSES, Labelled, linear
 from torch import nn
 
+from attack_toys import UNTARGETED
+from labelled_toys import CLASSES, Labelled, linear
 from robustseg.catalog import Artefact, attack
 from robustseg.errors import UserError
 from robustseg.models import wrap
@@ -125,7 +125,9 @@ def test_labels_are_one_an_image_in_either_form(curved):
     model, x, y = curved
     plain, mapped = (attack("pgd:steps=2")(model, x, labels).images for labels in (y, y.view(-1, 1, 1)))
     assert torch.equal(plain, mapped)
-    with pytest.raises(UserError, match=r"\(B,H,W\) = \(6, 1, 1\), got \(6, 9, 11\); a classifier has one label an image"):
+    with pytest.raises(
+        UserError, match=r"\(B,H,W\) = \(6, 1, 1\), got \(6, 9, 11\); a classifier has one label an image"
+    ):
         attack("pgd")(model, x, torch.zeros(6, 9, 11, dtype=torch.int64))
     with pytest.raises(UserError, match="label 7 is neither one of the model's 4 classes"):
         attack("pgd")(model, x, torch.full((6,), 7))

@@ -117,7 +117,9 @@ def test_what_is_no_crop():
     assert not list(boxes(scene((CAR, 40, 100, 9, 11)), STREET))  # 99 pixels
     assert not list(boxes(scene((CAR, 40, 100, 15, 15)), STREET))  # no side of 16
     assert list(boxes(scene((CAR, 40, 100, 10, 16)), STREET))
-    assert not list(boxes(scene((PERSON, 20, 100, 50, 2)), STREET))  # 100 of 3600 pixels: nobody could say what is shown
+    assert not list(
+        boxes(scene((PERSON, 20, 100, 50, 2)), STREET)
+    )  # 100 of 3600 pixels: nobody could say what is shown
     # a person before a car: in the square around the person the car is larger
     both = list(boxes(scene((CAR, 30, 60, 40, 80), (PERSON, 40, 90, 24, 8)), STREET))
     assert [name for name, _ in both] == ["car"]

@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from labelled_toys import CLASSES, Labelled, linear
 from torch import nn
 from toy import Toy
 
 import robustseg as rs
+from labelled_toys import CLASSES, Labelled, linear
 from robustseg.errors import UserError
 from robustseg.evaluation.aggregate import summary
 from robustseg.evaluation.asked import one_kind
@@ -51,7 +51,14 @@ def made():
     for place, spec in ((2, "p:eps=8/255"), (3, "q:eps=8/255")):
         keys[spec] = attack_config(CLEAN, spec=spec, version=1, eps="8/255", norm="linf", reference="gt", seed=0)
         found[spec] = rows(spec, [stats(r[0], r[place], r[1]) for r in TABLE])
-    info = {"model": "m", "data": "d", "task": "classification", "tasks": ["classification"], "classes": NAMES, "seed": 0}
+    info = {
+        "model": "m",
+        "data": "d",
+        "task": "classification",
+        "tasks": ["classification"],
+        "classes": NAMES,
+        "seed": 0,
+    }
     run = Run("clean", {s: s for s in keys if s != "clean"}, [f"i{n}" for n in range(6)],
               {"e:eps=8/255": ["p:eps=8/255", "q:eps=8/255"]}, info)  # fmt: skip
     return summary(Contents(keys, found, [run], {}))
@@ -202,7 +209,7 @@ def test_a_region_of_a_file(tmp_path):
     entry = found["attacks"]["pgd:eps=0.1,steps=3"]
     assert entry["violations"] == 0
     assert entry["norms"]["l0"] <= 10
-    with pytest.raises(UserError, match="region class:bee: .*one label an image; name pixels by a mask"):
+    with pytest.raises(UserError, match=r"region class:bee: .*one label an image; name pixels by a mask"):
         evaluate(linear(), Labelled(), ["pgd"], out=tmp_path / "r2", region="class:bee")
 
 
@@ -214,7 +221,7 @@ def test_attacks_without_a_sense_are_refused_before_anything_runs(spec, tmp_path
     from PIL import Image
 
     Image.new("L", (5, 4)).save(tmp_path / "map.png")
-    with pytest.raises(UserError, match="changes part of a label map|attacks mask classification|attacks regions"):
+    with pytest.raises(UserError, match=r"changes part of a label map|attacks mask classification|attacks regions"):
         evaluate(linear(), Labelled(), [spec.replace("MAP", str(tmp_path / "map.png"))], out=tmp_path / "x")
     assert not (tmp_path / "x" / "store.sqlite").exists()
 

@@ -92,7 +92,9 @@ def test_torchvision(name, tmp_path, photos):
     with torch.no_grad():
         theirs = network((photos - MEAN) / STD)
     assert (same(model, theirs, photos) > 0).any()
-    assert isinstance(rs.load_model(f"torchvision:{name}?weights={tmp_path / 'w.pth'}&classes=a,b,c,d").prepare, Cropped)
+    assert isinstance(
+        rs.load_model(f"torchvision:{name}?weights={tmp_path / 'w.pth'}&classes=a,b,c,d").prepare, Cropped
+    )
     with pytest.raises(rs.UserError, match="have 4 classes; name them"):
         rs.load_model(f"torchvision:{name}?weights={tmp_path / 'w.pth'}")
 
