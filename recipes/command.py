@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from recipes.cells import pictures
-from recipes.data import read
+from recipes.data import read, read_crops
 from recipes.engine import train
 from recipes.measure import in_training, measure_task, summary
 from recipes.publish import publish
@@ -18,8 +18,8 @@ from recipes.recipes import RECIPES, Recipe
 from robustseg.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
-HELD_OUT = {"street": 40, "dsb2018": 10}  # training images kept back to draw the curve
-FOLDERS = {"street": "street-train", "camvid": "camvid", "dsb2018": "dsb2018"}
+HELD_OUT = {"street": 40, "street-crops": 150, "dsb2018": 10}  # training images kept back to draw the curve
+FOLDERS = {"street": "street-train", "street-crops": "street-train", "camvid": "camvid", "dsb2018": "dsb2018"}
 
 
 def options(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -46,6 +46,11 @@ def splits(recipe: Recipe, root: Path) -> dict[str, tuple[Sequence[Tensor], Sequ
     """`train` and `val` of the recipe's data."""
     if recipe.data == "camvid":
         return {"train": read(f"camvid:{root}:train"), "val": read(f"camvid:{root}:val")}
+    if recipe.data == "street-crops":
+        images, labels = read_crops(str(root), margin=0.35, size=80)
+        kept = min(HELD_OUT[recipe.data], len(images) // 8)
+        scored = read(f"street-crops:{root}")  # the same crops as they are scored
+        return {"train": (images[:-kept], labels[:-kept]), "val": (scored[0][-kept:], scored[1][-kept:])}
     split = ":train" if recipe.data == "dsb2018" else ""
     images, labels = read(f"{recipe.data}:{root}{split}", objects=recipe.task != "semantic")
     kept = HELD_OUT[recipe.data]
@@ -113,7 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error)
         return 2
     print(f"{recipe.name}:", " ".join(f"{name} {value:.4f}" for name, value in summary(scores).items()))
-    for group in ("IoU", "PQ_per_class"):
+    for group in ("IoU", "PQ_per_class", "accuracy_per_class"):
         per_class = (f"{name} {value:.3f}" for name, value in scores.get(group, {}).items() if value is not None)
         print(f"{group}: ", "  ".join(per_class))
     return 0

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from robustseg.data import load_data
+from robustseg.data.street_crops import crops
 
 
 def read(ref: str, *, objects: bool = False) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
@@ -26,3 +27,15 @@ def read(ref: str, *, objects: bool = False) -> tuple[Sequence[Tensor], Sequence
     if len({label.shape for label in labels}) > 1:
         return images, labels
     return torch.stack(images), torch.stack(labels)
+
+
+def read_crops(root: str, *, margin: float, size: int) -> tuple[Tensor, Tensor]:
+    """Crops of rendered scenes with more around the object than is scored, for windows to be cut from.
+
+    Images `(N,3,size,size)` uint8; labels of the same size, one class throughout, so that they are cut as maps are.
+    """
+    data = crops(load_data(f"street:{root}"), margin=margin, size=(size, size))  # type: ignore[arg-type]
+    samples = [data[i] for i in range(len(data))]
+    images = torch.stack([(s.image * 255).round().to(torch.uint8) for s in samples])
+    labels = torch.stack([s.labels.to(torch.uint8).expand(size, size) for s in samples])  # type: ignore[union-attr]
+    return images, labels

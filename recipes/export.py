@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from recipes.networks import regions_config
+from recipes.networks import regions_config, timm_config
 from recipes.recipes import Recipe
 from robustseg.models.zoo import load_folder
 
@@ -18,11 +18,12 @@ def export(network: nn.Module, recipe: Recipe, folder: Path) -> None:
     """config.json, model.safetensors in half precision, as the library writes them; robustseg.json without scores."""
     folder.mkdir(parents=True, exist_ok=True)
     half = copy.deepcopy(network).to(memory_format=torch.contiguous_format).half().eval()
-    if recipe.library == "maskrcnn":
+    if recipe.library in ("maskrcnn", "timm"):
         from safetensors.torch import save_file
 
+        config = regions_config(recipe) if recipe.library == "maskrcnn" else timm_config(recipe)
         save_file(half.state_dict(), folder / "model.safetensors")
-        (folder / "config.json").write_text(json.dumps(regions_config(recipe), indent=2) + "\n")
+        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     else:
         half.save_pretrained(folder)
     for file in folder.iterdir():
@@ -43,10 +44,11 @@ def describe(network: nn.Module, recipe: Recipe, folder: Path, clean: dict) -> N
         "multiple": recipe.multiple,
         **({"resize": "native"} if recipe.library == "maskrcnn" else {}),
         **({"tiles": recipe.tiling} if recipe.tiles else {}),
+        **({"resize": list(recipe.size)} if recipe.task == "classification" else {}),
         "size": list(recipe.size),
         "parameters": sum(p.numel() for p in network.parameters()),
         "licence": recipe.licence,
-        "data": "street:val" if recipe.data == "street" else recipe.data,
+        "data": f"{recipe.data}:val" if recipe.data.startswith("street") else recipe.data,
         "clean": clean,
     }
     (folder / "robustseg.json").write_text(json.dumps(facts, indent=2) + "\n")
@@ -58,7 +60,7 @@ def reload(recipe: Recipe, folder: Path) -> nn.Module:
         import segmentation_models_pytorch as smp
 
         return smp.from_pretrained(str(folder)).float().eval()
-    if recipe.library == "maskrcnn":
+    if recipe.library in ("maskrcnn", "timm") or recipe.task == "classification":
         return load_folder(folder).module
     from transformers import AutoModelForSemanticSegmentation, AutoModelForUniversalSegmentation
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recipes import universal
@@ -18,7 +19,8 @@ Objective = Callable[[nn.Module, Tensor, Tensor, bool], Tensor]  # network, norm
 
 def objective(recipe: Recipe, labels: Tensor) -> Objective:
     """The training loss; labels `(N,H,W)` of the whole training set decide about weights."""
-    return {"semantic": _semantic, "universal": _universal, "instance": _regions}[recipe.task](recipe, labels)
+    kinds = {"semantic": _semantic, "universal": _universal, "instance": _regions, "classification": _classes}
+    return kinds[recipe.task](recipe, labels)
 
 
 def _semantic(recipe: Recipe, labels: Tensor) -> Objective:
@@ -28,6 +30,18 @@ def _semantic(recipe: Recipe, labels: Tensor) -> Objective:
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             scores = logits(network, pixels)
         return loss(scores, target, weights, recipe.dice, recipe.ignore)
+
+    return value
+
+
+def _classes(recipe: Recipe, labels: Tensor) -> Objective:
+    weights = class_weights(labels, len(recipe.classes), recipe.balance, recipe.heaviest)
+
+    def value(network: nn.Module, pixels: Tensor, target: Tensor, bfloat16: bool) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            scores = logits(network, pixels)
+        middle = target[:, target.shape[1] // 2, target.shape[2] // 2]  # a window may reach over the crop's border
+        return F.cross_entropy(scores.float(), middle, weights, label_smoothing=recipe.smooth)
 
     return value
 

@@ -29,9 +29,11 @@ def in_training(network: nn.Module, recipe: Recipe) -> Model:
     """A network as the zoo will present it: normalisation and padding of the recipe. Puts it in eval mode."""
     if recipe.library == "maskrcnn":
         return maskrcnn.adapter(network, recipe.classes, recipe.name, "maskrcnn", size="native")
+    whole = recipe.task == "classification"
     model = wrap(
         network,
-        task=recipe.task,
+        task=recipe.task if whole or recipe.task == "universal" else "semantic",
+        size=recipe.size if whole else None,
         classes=recipe.classes,
         mean=recipe.mean,
         std=recipe.std,
@@ -50,12 +52,15 @@ def exported(recipe: Recipe, folder: Path) -> Model:
 
 def summary(scores: dict) -> dict[str, float]:
     """The scores a card begins with, in its order, to four digits."""
-    names = ("PQ", "SQ", "RQ", "PQ_th", "PQ_st", "AP", "AP50", "aAcc", "mIoU")
+    names = ("accuracy", "PQ", "SQ", "RQ", "PQ_th", "PQ_st", "AP", "AP50", "aAcc", "mIoU")
+    names = ("accuracy", "mAcc") if "accuracy" in scores else names
     return {name: round(scores[name], 4) for name in names if scores.get(name) is not None}
 
 
 def measure_task(model: Model, images: Sequence[Tensor], labels: Sequence[Tensor], recipe: Recipe, **how: Any) -> dict:
     """Every score that the recipe's task has; labels are codes (see `recipes.data`) where it has objects."""
+    if recipe.task == "classification":
+        return measure_labels(model, images, labels, **how)
     if recipe.task == "semantic":
         return measure(model, images, labels, ignore=recipe.ignore, **how)
     return measure_segments(model, images, labels, recipe, **how)
@@ -84,13 +89,37 @@ def measure(
     batch: int = 4,
 ) -> dict:
     """aAcc, mIoU over the data set and IoU per class (None: absent); uint8 images `(N,3,H,W)`, labels `(N,H,W)`."""
+    return score(_rows(model, images, labels, ignore=ignore, bfloat16=bfloat16, batch=batch), model.spec.classes)
+
+
+@torch.inference_mode()
+def _rows(
+    model: Model,
+    images: Sequence[Tensor],
+    labels: Sequence[Tensor],
+    *,
+    ignore: int = 255,
+    bfloat16: bool = False,
+    batch: int = 4,
+) -> list[dict[str, Any]]:
+    """The statistics of every image, in order."""
     classes, rows = model.spec.classes, []
     for pixels, truth in batches(images, labels, batch):
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             output = model(pixels)
         prediction = predict(output, tuple(truth.shape[-2:]))
         rows += statistics(prediction, truth, classes=len(classes), ignore=ignore)
-    return score(rows, classes)
+    return rows
+
+
+def measure_labels(model: Model, images: Sequence[Tensor], labels: Sequence[Tensor], **how: Any) -> dict:
+    """Accuracy, its mean over classes, and per class, of one label an image: the middle of label maps `(N,H,W)`."""
+    middle = [label[label.shape[0] // 2, label.shape[1] // 2].view(1, 1) for label in labels]
+    rows = _rows(model, images, middle, batch=32, **how)
+    found, names = score(rows, model.spec.classes), model.spec.classes
+    right, true = (torch.tensor([row[k] for row in rows]).sum(0) for k in ("inter", "target"))
+    each = {n: int(r) / int(t) if t else None for n, r, t in zip(names, right, true, strict=True)}
+    return {"accuracy": found["aAcc"], "mAcc": found["mAcc"], "accuracy_per_class": each}
 
 
 @torch.inference_mode()

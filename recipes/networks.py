@@ -19,6 +19,8 @@ def build(recipe: Recipe) -> nn.Module:
     """A freshly initialised network (seeded by the recipe); `encoder_weights=None`: nothing is downloaded."""
     torch.manual_seed(recipe.seed)
     arguments = {k: list(v) if isinstance(v, tuple) else v for k, v in recipe.network}
+    if recipe.task == "classification":
+        return _classifier(recipe, arguments)
     if recipe.library == "smp":
         import segmentation_models_pytorch as smp
 
@@ -36,6 +38,27 @@ def build(recipe: Recipe) -> nn.Module:
         **arguments, id2label=names, label2id={name: i for i, name in names.items()}, num_labels=len(names)
     )
     return SegformerForSemanticSegmentation(config)
+
+
+def _classifier(recipe: Recipe, arguments: dict) -> nn.Module:
+    """One label for the whole image: a network of timm, or a plain ViT with its CLS token."""
+    names = dict(enumerate(recipe.classes))
+    if recipe.library == "timm":
+        import timm
+
+        return timm.create_model(**timm_config(recipe)["model_args"], model_name=arguments["architecture"],
+                                 num_classes=len(names))  # fmt: skip
+    from transformers import ViTConfig, ViTForImageClassification
+
+    label2id = {name: i for i, name in names.items()}
+    return ViTForImageClassification(ViTConfig(**arguments, id2label=names, label2id=label2id))
+
+
+def timm_config(recipe: Recipe) -> dict:
+    """config.json in timm's own layout, JSON-able."""
+    arguments = {k: list(v) if isinstance(v, tuple) else v for k, v in recipe.network}
+    name = arguments.pop("architecture")
+    return {"architecture": name, "num_classes": len(recipe.classes), "model_args": arguments}
 
 
 def regions_config(recipe: Recipe) -> dict:

@@ -29,7 +29,7 @@ def plot_curve(rows: list[dict], title: str, path: Path) -> None:
     import matplotlib.pyplot as plt
 
     losses = [(r["step"], r["loss"]) for r in rows if "loss" in r]
-    name = next((n for n in ("PQ", "AP50", "mIoU") if any(f"val_{n}" in r for r in rows)), "mIoU")
+    name = next((n for n in ("accuracy", "PQ", "AP50", "mIoU") if any(f"val_{n}" in r for r in rows)), "mIoU")
     scores = [(r["step"], r[f"val_{name}"]) for r in rows if f"val_{name}" in r]
     figure, left = plt.subplots(figsize=(6.4, 3.2), dpi=110, layout="constrained")
     left.plot([s for s, _ in losses], smooth([v for _, v in losses]), color="#8a8f98", lw=1)

@@ -35,8 +35,9 @@ def publish(
     curve = folder / "curve.jsonl" if out else ROOT / "recipes" / "curves" / f"{recipe.name}.jsonl"
     network = bare(network)
     export(network, recipe, folder)
-    ref = "street:val" if recipe.data == "street" else f"{recipe.data}:{root}:test"
-    images, labels = read(ref, objects=recipe.task != "semantic")
+    ours = recipe.data.startswith("street")
+    ref = f"{recipe.data}:val" if ours else f"{recipe.data}:{root}:test"
+    images, labels = read(ref, objects=recipe.task in ("universal", "instance"))
     describe(network, recipe, folder, {})
     scores = measure_task(exported(recipe, folder), images, labels, recipe)
     command = f"python recipes/train.py {recipe.name}"
@@ -47,7 +48,7 @@ def publish(
     rows = read_curve(log)
     plot_curve(rows, recipe.name, curve.with_suffix(".png"))
     facts = {
-        "data": ref if recipe.data == "street" else f"{recipe.data}:PATH:test",
+        "data": ref if ours else f"{recipe.data}:PATH:test",
         "images": len(images),
         "steps": step,
         "cpu_minutes": rows[-1]["cpu_s"] / 60,

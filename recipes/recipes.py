@@ -10,6 +10,10 @@ STREET = (
     "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation", "terrain",
     "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",
 )
+CROPS = (
+    "building", "vegetation", "traffic light", "traffic sign", "person", "rider", "car", "truck", "bus", "motorcycle",
+    "bicycle",
+)
 CAMVID = (
     "sky", "building", "pole", "road", "sidewalk", "tree", "sign", "fence", "car", "pedestrian", "bicyclist",
 )
@@ -31,9 +35,9 @@ class Recipe:
     """What rebuilds a model: network, data, schedule, loss, augmentation, seed."""
 
     name: str
-    library: str  # "smp" | "hf" | "maskrcnn"
+    library: str  # "smp" | "hf" | "timm" | "maskrcnn"
     network: tuple[tuple[str, object], ...]  # keyword arguments of the library's constructor
-    data: str  # "street" | "camvid"
+    data: str  # "street" | "street-crops" | "camvid" | "dsb2018"
     classes: tuple[str, ...]
     stages: tuple[Stage, ...]
     size: tuple[int, int]  # (H, W) at which the model is measured
@@ -59,8 +63,9 @@ class Recipe:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     ignore: int = 255
     validate_every: int = 200
-    task: str = "semantic"  # "semantic" | "universal" | "instance"
+    task: str = "semantic"  # "semantic" | "universal" | "instance" | "classification"
     things: tuple[str, ...] = ()  # the countable classes
+    smooth: float = 0.1  # label smoothing of classifiers
     no_object: float = 0.1  # weight of "no object" in the classification of queries
     smallest: int = 6  # objects of fewer pixels in a crop are no targets
     tiles: tuple[int, ...] = ()  # side, stride, queries kept: the model sees images in tiles like its crops
@@ -169,6 +174,61 @@ STREET_SEGFORMER = Recipe(
     lr=1e-3,
     **_STREET,
 )
+# A plain transformer: patches of 16 pixels, one resolution throughout, and the DPT decoder on four of its layers.
+STREET_VIT = Recipe(
+    name="street-vit",
+    library="smp",
+    network=(
+        ("arch", "dpt"),
+        ("encoder_name", "tu-vit_tiny_patch16_224"),
+        ("embed_dim", 128),
+        ("num_heads", 4),
+        ("mlp_ratio", 2.0),
+        ("img_size", (256, 512)),
+        ("dynamic_img_size", True),
+        ("encoder_depth", 4),
+        ("decoder_intermediate_channels", (48, 64, 96, 128)),
+        ("decoder_fusion_channels", 64),
+    ),
+    stages=(
+        Stage(2600, (128, 256), 4, (0.5, 1.25)),
+        Stage(5200, (192, 384), 4, (0.6, 1.4)),
+        Stage(2600, (256, 512), 3, (0.9, 1.5)),
+    ),
+    folder="src/robustseg/zoo/street-vit",
+    multiple=32,  # patches of 16, and the decoder halves their grid once
+    lr=1e-3,
+    **_STREET,
+)
+# Crops of 80 pixels show the object with some surroundings; windows of 53 to 71 pixels become 64.
+_CROPS = {
+    "data": "street-crops", "classes": CROPS, "size": (64, 64), "licence": "Apache-2.0", "task": "classification",
+    "multiple": 1, "aware": 0.5, "stretch": 0.1, "validate_every": 200, "warmup": 100,
+}  # fmt: skip
+STREET_CNN_CLASSIFIER = Recipe(
+    name="street-cnn-classifier",
+    library="timm",
+    network=(("architecture", "resnet10t"), ("channels", (24, 48, 96, 160))),
+    stages=(Stage(900, (64, 64), 32, (0.9, 1.2)),),
+    folder="src/robustseg/zoo/street-cnn-classifier",
+    **_CROPS,
+)
+STREET_VIT_CLASSIFIER = Recipe(
+    name="street-vit-classifier",
+    library="hf",
+    network=(
+        ("hidden_size", 128),
+        ("num_hidden_layers", 4),
+        ("num_attention_heads", 4),
+        ("intermediate_size", 256),
+        ("image_size", 64),
+        ("patch_size", 8),
+    ),
+    stages=(Stage(1100, (64, 64), 32, (0.9, 1.2)),),
+    folder="src/robustseg/zoo/street-vit-classifier",
+    lr=1e-3,
+    **_CROPS,
+)
 
 
 def _mask2former(width: int, heads: int, queries: int, **backbone: object) -> tuple[tuple[str, object], ...]:
@@ -266,7 +326,7 @@ NUCLEI_MASK2FORMER = Recipe(
 RECIPES = {
     r.name: r
     for r in (
-        STREET_UNET, STREET_SEGFORMER, STREET_MASK2FORMER, STREET_MASK2FORMER_CNN, CAMVID_DEEPLAB, CAMVID_SEGFORMER,
-        NUCLEI_MASKRCNN, NUCLEI_MASK2FORMER,
+        STREET_UNET, STREET_SEGFORMER, STREET_VIT, STREET_MASK2FORMER, STREET_MASK2FORMER_CNN, CAMVID_DEEPLAB,
+        CAMVID_SEGFORMER, NUCLEI_MASKRCNN, NUCLEI_MASK2FORMER, STREET_CNN_CLASSIFIER, STREET_VIT_CLASSIFIER,
     )
 }  # fmt: skip

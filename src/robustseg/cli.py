@@ -23,7 +23,7 @@ scenes = typer.Typer(help="Procedural street scenes with exact ground truth.", *
 app.add_typer(scenes, name="scenes")
 
 ModelRef = Annotated[str, typer.Option("--model", help="zoo:NAME, hf:PATH, smp:PATH, torchvision:NAME?weights=FILE, "
-                                       "py:FILE.py:FACTORY")]  # fmt: skip
+                                       "timm:NAME?weights=FILE, py:FILE.py:FACTORY")]  # fmt: skip
 ModelRefs = Annotated[
     list[str], typer.Option("--model", help="As elsewhere; several times: one attack on all of them.")
 ]
@@ -69,7 +69,7 @@ def evaluate(
     early_stop: Annotated[bool, typer.Option(help="Images that are fully solved leave the batch.")] = True,
     window: Window = None,
     task: Annotated[
-        str | None, typer.Option(help="semantic, instance, panoptic, several with commas; default all.")
+        str | None, typer.Option(help="semantic, instance, panoptic, classification, several with commas; default all.")
     ] = None,
     source: Annotated[
         str | None, typer.Option(help="Model the attacks are made on; --model is scored (transfer).")
@@ -212,7 +212,10 @@ def attack(
         emit(found)
     else:
         for one in found:
-            print(f"{one['image']}, {one['attack']}: {one['changed']:.1%} of pixels changed class -> {one['folder']}")
+            what = f"{one['changed']:.1%} of pixels changed class"
+            if "after" in one:
+                what = f"{one['before']} became {one['after']}" if one["changed"] else f"still {one['after']}"
+            print(f"{one['image']}, {one['attack']}: {what} -> {one['folder']}")
 
 
 @app.command("list")

@@ -2,6 +2,7 @@
 
 Conventions, everywhere: images are float32 RGB in [0, 1], ``(B, 3, H, W)``; labels int64 ``(B, H, W)`` with one
 explicit ignore value; what belongs to an image is a ``(B,)`` tensor, so that batch size can never change a result.
+A classifier is a segmenter of one pixel: its labels are ``(B, 1, 1)``, its scores ``(B, C, 1, 1)``.
 """
 
 from __future__ import annotations
@@ -98,7 +99,10 @@ class DataSet(Protocol):
 
 @dataclass(frozen=True)
 class SemanticTarget:
-    """Per-pixel truth: ``labels (B,H,W)`` int64 in *model* class indices; ``ignore`` pixels have no influence."""
+    """Per-pixel truth: ``labels (B,H,W)`` int64 in *model* class indices; ``ignore`` pixels have no influence.
+
+    Of a classifier ``(B,1,1)``: one label an image (``ops.size.label_size``).
+    """
 
     labels: Tensor
     ignore: int = 255
@@ -185,7 +189,7 @@ class EnsembleTarget(SemanticTarget):
 
 @dataclass(frozen=True)
 class DenseOutput:
-    """Per-pixel class scores ``(B,C,h,w)`` at the model's native size.
+    """Per-pixel class scores ``(B,C,h,w)`` at the model's native size; ``(B,C,1,1)`` of a classifier.
 
     ``kind="logits"``: softmax over C gives probabilities. ``kind="scores"``: non-negative scores that are *not* logits
     (Mask2Former's semantic map); losses take their logarithm.
@@ -241,7 +245,8 @@ class EnsembleOutput:
 class ModelSpec:
     """What is known of a model without running it. ``digest`` is the hash of weights and configuration.
 
-    ``task``: "semantic", "universal" (mask classification), "instance" or "prompted"; ``tasks``: what can be scored;
+    ``task``: "semantic", "universal" (mask classification), "instance", "prompted" or "classification" (one label an
+    image); ``tasks``: what can be scored;
     ``things``: names of its countable classes, where it knows them (else the data say).
     """
 

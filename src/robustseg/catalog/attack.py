@@ -15,7 +15,7 @@ from torch import Tensor
 from robustseg.attacks.combinators import join_traces
 from robustseg.catalog import build, ensemble, running
 from robustseg.catalog.artefact import Artefact, class_pixels
-from robustseg.catalog.door import check_input
+from robustseg.catalog.door import as_map, check_input
 from robustseg.catalog.entries import ENTRIES, Entry
 from robustseg.catalog.spec import Params, number, step_length, text_of
 from robustseg.errors import UserError
@@ -219,6 +219,7 @@ class Attack:
 
         Shapes: ``images (B,3,H,W)`` float32 in [0,1]; ``targets (B,H,W)`` int64 in the model's class indices, 255 =
         ignored (or a ``SemanticTarget`` with another ignore value; None where the clean prediction is the reference);
+        of a classifier ``(B,)``, one label an image;
         ``region (B,H,W)`` bool, where the attacker may write. ``ids`` seed the draws (default: a content hash).
         Raises: UserError for input that cannot be attacked. The model is left exactly as it was.
         """
@@ -245,6 +246,7 @@ class Attack:
         several = isinstance(targets, list | tuple)
         if several and len(targets) != len(models):
             raise UserError(f"{len(targets)} targets for {len(models)} models; give one a model, or one for all")
+        targets = [as_map(m, t) for m, t in zip(models, targets)] if several else as_map(models[0], targets)
         for m, target in zip(models, targets if several else [targets] + [None] * (len(models) - 1), strict=True):
             check_input(m, images, target, ids, region)
         made = [t if isinstance(t, SemanticTarget) or t is None else SemanticTarget(t)

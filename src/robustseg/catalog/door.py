@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from robustseg.errors import UserError
+from robustseg.ops.size import WHOLE_IMAGE, label_size
 from robustseg.types import SemanticTarget
 
-__all__ = ["check_input"]
+__all__ = ["as_map", "check_input"]
 
 TOLERANCE = 1e-4  # images that went through another normalisation and back come out as -3e-8 or 1.0000001
 
@@ -23,11 +24,17 @@ def check_input(model: Any, images: Any, targets: Any, ids: Sequence[str] | None
         raise UserError(f"the model is a bare {kind}; wrap it first: robustseg.wrap(module, classes=[...])")
     _images(images)
     if targets is not None:
-        _labels(targets, images, len(model.spec.classes))
+        _labels(targets, images, model)
     if ids is not None and len(ids) != len(images):
         raise UserError(f"{len(ids)} ids for {len(images)} images; give one id an image")
     if region is not None:
-        _map("region", region, images, torch.bool, "region.bool()")
+        _map("region", region, images, (images.shape[2], images.shape[3]), torch.bool, "region.bool()")
+
+
+def as_map(model: Any, targets: Any) -> Any:
+    """One label an image, ``(B,)``, as the label map ``(B,1,1)`` of a classifier; everything else as it is."""
+    whole = getattr(getattr(model, "spec", None), "task", None) == WHOLE_IMAGE
+    return targets[:, None, None] if whole and isinstance(targets, Tensor) and targets.dim() == 1 else targets
 
 
 def _images(images: Any) -> None:
@@ -51,10 +58,12 @@ def _images(images: Any) -> None:
         raise UserError(f"images must lie in [0,1], found [{low:.3g}, {high:.3g}]; {fix}")
 
 
-def _labels(targets: Any, images: Tensor, classes: int) -> None:
+def _labels(targets: Any, images: Tensor, model: Any) -> None:
+    classes = len(model.spec.classes)
     labels = targets.labels if isinstance(targets, SemanticTarget) else targets
     ignore = targets.ignore if isinstance(targets, SemanticTarget) else SemanticTarget.ignore
-    _map("targets", labels, images, torch.int64, "targets.long()")
+    size = label_size(model.spec.task, (images.shape[2], images.shape[3]))
+    _map("targets", labels, images, size, torch.int64, "targets.long()")
     bad = labels[(labels != ignore) & ((labels < 0) | (labels >= classes))]
     if len(bad):
         raise UserError(
@@ -63,12 +72,14 @@ def _labels(targets: Any, images: Tensor, classes: int) -> None:
         )
 
 
-def _map(what: str, value: Any, images: Tensor, dtype: torch.dtype, fix: str) -> None:
-    shape = (len(images), *images.shape[2:])
+def _map(what: str, value: Any, images: Tensor, size: tuple[int, int], dtype: torch.dtype, fix: str) -> None:
+    shape = (len(images), *size)
     wanted = f"{what} must be {str(dtype).removeprefix('torch.')} (B,H,W) = {shape}"
     if not isinstance(value, Tensor):
         raise UserError(f"{wanted}, got {type(value).__name__}; give a torch tensor")
     if tuple(value.shape) != shape:
-        raise UserError(f"{wanted}, got {tuple(value.shape)}; images and {what} must have one size")
+        one = size != tuple(images.shape[2:])
+        why = "a classifier has one label an image" if one else f"images and {what} must have one size"
+        raise UserError(f"{wanted}, got {tuple(value.shape)}; {why}")
     if value.dtype != dtype:
         raise UserError(f"{wanted}, got {value.dtype}; use {fix}")

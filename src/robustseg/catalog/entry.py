@@ -24,8 +24,9 @@ class Entry:
     dense scores too); ``needs_clean``: its objective starts from the clean output, one forward more;
     ``rule``: how the gradients of several models combine, ``summed`` (their mean) or ``blended`` (SAGA);
     ``fits``: the artefact it cannot do without; ``radii``: (factor, share of steps) stages;
-    ``track_ce``: APGD watches the mean cross-entropy; ``members``: names of an ensemble; ``refused``: options that
-    would have no meaning here; ``version`` rises when the code changes what the attack computes.
+    ``track_ce``: APGD watches the mean cross-entropy; ``spatial``: says nothing where an image has one label only;
+    ``members``: names of an ensemble; ``refused``: options that would have no meaning here;
+    ``version`` rises when the code changes what the attack computes.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Entry:
     output: tuple[str, ...] = ("dense",)
     needs_clean: bool = False
     rule: str = "summed"
+    spatial: bool = False
     fits: str = ""
     version: int = 1
 

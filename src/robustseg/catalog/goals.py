@@ -10,6 +10,7 @@ from torch import Tensor
 from robustseg.catalog.spec import Params, near
 from robustseg.errors import UserError
 from robustseg.objectives.goals import hide_nearest, least_likely
+from robustseg.ops.size import WHOLE_IMAGE
 from robustseg.types import DenseOutput, Model, SemanticTarget
 
 __all__ = ["class_index", "goal_labels"]
@@ -28,6 +29,11 @@ def goal_labels(params: Params, model: Model, reference: SemanticTarget, clean: 
     pixels. ``clean`` is the clean output at label size, which only ``least-likely`` looks at.
     """
     target, labels, ignore = params["target"], reference.labels, reference.ignore
+    if model.spec.task == WHOLE_IMAGE and target != "least-likely" and not target.startswith("class:"):
+        raise UserError(
+            f"target={target} changes part of a label map, and {model.spec.ref} gives one label an image; "
+            "use target=class:NAME or target=least-likely"
+        )
     if target == "nearest":
         goal = hide_nearest(labels, class_index(model, params["class"]), reference.valid)[0]
     elif target == "least-likely":

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from robustseg.catalog.entries import Entry
 from robustseg.errors import UserError
+from robustseg.ops.size import WHOLE_IMAGE, label_size
 from robustseg.tasks.semantic import dense
 from robustseg.types import Model, Output, SegmentTarget, SemanticTarget, State
 
@@ -32,6 +33,11 @@ def view(entry: Entry, model: Model) -> str:
 
     Raises UserError where the attack can do nothing with what the model gives.
     """
+    if entry.spatial and model.spec.task == WHOLE_IMAGE:
+        raise UserError(
+            f"{entry.name} changes part of a label map, and {model.spec.ref} gives one label an image; "
+            "use e.g. pgd:target=class:NAME or pgd:target=least-likely"
+        )
     given = kind(model)
     if given in entry.output:
         return given
@@ -48,12 +54,14 @@ def forward(
 ) -> Callable[[Tensor, SemanticTarget, State], Output]:
     """What the loop calls: images, target and the objective's state to the output in the form of ``look``.
 
-    ``want``: what dense outputs shall carry besides. Dense scores come at label size, everything else as the model
-    gives it. Prompts are the target's; proposals are frozen where the state holds some.
+    ``size``: that of the images; ``want``: what dense outputs shall carry besides. Dense scores come at label size,
+    everything else as the model gives it. Prompts are the target's; proposals are frozen where the state holds some.
     """
 
+    labels = label_size(model.spec.task, size)
+
     def as_dense(images: Tensor, target: SemanticTarget, state: State) -> Output:
-        return dense(model(images, want=want) if want else model(images), size)
+        return dense(model(images, want=want) if want else model(images), labels)
 
     def as_regions(images: Tensor, target: SemanticTarget, state: State) -> Output:
         return model(images, proposals=state.get("proposals"))

@@ -19,6 +19,7 @@ from robustseg.catalog.spec import shares
 from robustseg.errors import UserError
 from robustseg.objectives.base import Objective
 from robustseg.ops import seeds
+from robustseg.ops.size import label_size
 from robustseg.tasks.semantic import dense
 from robustseg.tasks.truth import of_prediction, things_of
 from robustseg.types import (
@@ -103,14 +104,16 @@ def side(attack: Attack, model: Model, images: Tensor, truth: SemanticTarget | N
     maps = attack.params.get("rollout") == "auto" and "attention" in getattr(model, "gives", ())
     want = frozenset({"attention"} if maps else ())
     forward = outputs.forward(model, look, (images.shape[-2], images.shape[-1]), want)
+    size = label_size(model.spec.task, (images.shape[-2], images.shape[-1]))
     truth = None if truth is None else truth.to(device)
     clean: Output | None = None
     if attack.needs_clean:
         with torch.no_grad():
-            clean = forward(images, truth or SemanticTarget(torch.zeros_like(images[:, 0], dtype=torch.int64)), {})
-    reference = _reference(attack, look, truth, clean, model, images)
+            nothing = torch.zeros(len(images), *size, dtype=torch.int64, device=device)
+            clean = forward(images, truth or SemanticTarget(nothing), {})
+    reference = _reference(attack, look, truth, clean, model, size)
     named = attack.targeted and not (look != "dense" and "instance" in attack.params)  # an object has no map of labels
-    goal = goal_labels(attack.params, model, reference, _dense(clean, images)) if named else None
+    goal = goal_labels(attack.params, model, reference, _dense(clean, size)) if named else None
     # an objective on segments knows its goal by name and keeps the reference; one on pixels runs towards the goal
     target = reference if goal is None or look != "dense" else goal
     hides = goal is not None and attack.params.get("target") == "nearest"
@@ -128,21 +131,25 @@ def side(attack: Attack, model: Model, images: Tensor, truth: SemanticTarget | N
     return Side(forward, target, goal, objective, score, track, state, applicable)
 
 
-def _dense(clean: Output | None, images: Tensor) -> DenseOutput | None:
+def _dense(clean: Output | None, size: tuple[int, int]) -> DenseOutput | None:
     """The clean output as dense scores at label size, where there is one."""
-    return None if clean is None else dense(clean, (images.shape[-2], images.shape[-1]))
+    return None if clean is None else dense(clean, size)
 
 
 def _reference(
-    attack: Attack, look: str, truth: SemanticTarget | None, clean: Output | None, model: Model, images: Tensor
+    attack: Attack,
+    look: str,
+    truth: SemanticTarget | None,
+    clean: Output | None,
+    model: Model,
+    size: tuple[int, int],
 ) -> SemanticTarget:
     """What counts as right: the truth, or what the model says of the clean image; unlabelled pixels stay ignored."""
     if attack.reference == "pred":
         assert clean is not None
         if look != "dense":
-            size = (int(images.shape[-2]), int(images.shape[-1]))
             return _predicted_segments(attack, look, truth, clean, model, size)
-        scores = _dense(clean, images)
+        scores = _dense(clean, size)
         assert scores is not None
         labels, ignore = scores.scores.max(1).indices, 255 if truth is None else truth.ignore
         return SemanticTarget(labels if truth is None else torch.where(truth.valid, labels, ignore), ignore)

@@ -7,17 +7,19 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from robustseg.data.classes import key
 from robustseg.errors import UserError
 
 if TYPE_CHECKING:
+    from robustseg.data.labelled import LabelledSet
     from robustseg.data.pairs import PairDataSet
 
 __all__ = ["IGNORE", "read_class_map", "relabel", "renamed"]
 
 IGNORE = "ignore"
+Set = TypeVar("Set", "PairDataSet", "LabelledSet")
 
 
 def read_class_map(source: Mapping[str, str] | str | Path) -> dict[str, str]:
@@ -51,7 +53,7 @@ def renamed(classes: Sequence[str], class_map: Mapping[str, str] | str | Path | 
     return [None if name == IGNORE else name for name in names]
 
 
-def relabel(data: PairDataSet, class_map: Mapping[str, str] | str | Path) -> PairDataSet:
+def relabel(data: Set, class_map: Mapping[str, str] | str | Path) -> Set:
     """The same data under new class names: classes that get one name become one, "ignore" stops counting.
 
     A merged class is a thing if all its parts are.

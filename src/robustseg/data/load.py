@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from robustseg.data import refs
+from robustseg.data.labelled import LabelledSet
 from robustseg.data.pairs import PairDataSet
 from robustseg.data.resize import parse_size
 from robustseg.errors import UserError
@@ -20,7 +21,7 @@ def load_data(
     *,
     resize: tuple[int, int] | str | None = None,
     class_map: Mapping[str, str] | str | Path | None = None,
-) -> PairDataSet:
+) -> PairDataSet | LabelledSet:
     """Open the data set that ``ref`` names; images are read one by one when they are asked for.
 
     ``resize``: (H,W) or "HxW" for image and truth, part of the digest. ``class_map``: {data class: new name or

@@ -64,6 +64,20 @@ SCHEMES: dict[str, Scheme] = {
             "images/ + label PNGs in labels/ + classes.txt or .json",
             ("train", "training"),
         ),
+        Scheme(
+            "street-crops",
+            "street_crops",
+            "street-crops:val",
+            "object crops of street scenes, one label each, for classifiers",
+            ("fit", "train"),
+        ),
+        Scheme(
+            "imagefolder",
+            "imagefolder",
+            "imagefolder:PATH",
+            "PATH/CLASS/*.png|jpg, one label an image, for classifiers",
+            ("train", "training"),
+        ),
     )
 }
 
@@ -100,7 +114,7 @@ def parse(text: str) -> Ref:
         raise UserError(_unknown(text, scheme, bool(colon)))
     if not rest:
         raise UserError(f"data '{text}' names no folder; write it like {SCHEMES[scheme].example}")
-    if scheme == "street" and rest in BUNDLED:
+    if scheme in ("street", "street-crops") and rest in BUNDLED:
         return Ref(text, scheme, None, rest)
     rest, options = _options(text, scheme, rest)
     path, split = rest, None

@@ -20,6 +20,7 @@ from robustseg.evaluation.bootstrap import intervals, resamples
 from robustseg.evaluation.cautions import no_better_than_noise
 from robustseg.evaluation.composed import Scored, by_eps, common, ensemble, order
 from robustseg.evaluation.goal_scores import goal_scores
+from robustseg.evaluation.label_scores import label_scores
 from robustseg.evaluation.segments import Setting, segment_intervals, segment_scores, worst_segments
 from robustseg.evaluation.store import Contents, Row, Run, read
 from robustseg.evaluation.tally import Tally, image_miou, mean_iou, nan_mean, ratio, recall_by_size, stack
@@ -31,7 +32,8 @@ DEFINITIONS = {
     "mAcc": "mean over the classes present in the truth of correct pixels / true pixels, over the data set",
     "mIoU": "CmIoU: mean over classes of intersection / union over the data set; absent classes left out",
     "NmIoU": "mean over images of the mean IoU over the classes present in that image's truth or prediction",
-    "ASR": "attack success rate: pixels right on the clean image and wrong on the attacked / right on the clean",
+    "ASR": "attack success rate: pixels right on the clean image and wrong on the attacked / right on the clean; of a "
+    "classifier: images",
     "APSR": "adversarial pixel success rate: mean over images of wrong pixels / counted pixels",
     "solved": "share of images with at least 99 % of counted pixels wrong",
     "relative_drop": "1 - mIoU attacked / mIoU clean on the same images",
@@ -44,6 +46,7 @@ DEFINITIONS = {
     "mBIoU": "mean IoU of the boundaries, 2 % of the diagonal wide, of true segments and what was found for them",
     "IoU_prompted": "mean over prompts of the IoU of the mask given and the object asked for",
     "fates": "true segments kept, lost, flipped (other class), split, merged; predicted ones invented",
+    "accuracy": "of a classifier: images with the right label / images; attacked: robust accuracy; per class alike",
     "eps": "in units of [0,1] pixels; worst_case takes the largest of the L-infinity attacks, else of the other norm; "
     "attacks that may write in a region only are a group of their own and the headline where there is no other",
 }
@@ -62,6 +65,7 @@ def summary(contents: Contents, run: Run | None = None, *, rounds: int = 1000) -
     classes: list[str] = run.info["classes"]
     things = set(run.info.get("things") or ())
     setting: Setting = (classes, [c in things for c in classes])
+    labels = run.info.get("tasks") == ["classification"]
     cleans = contents.rows.get(run.clean, {})
     images = [i for i in run.images if i in cleans and cleans[i].status == "ok"]
     stats = {i: cleans[i].stats or {} for i in images}
@@ -74,6 +78,9 @@ def summary(contents: Contents, run: Run | None = None, *, rounds: int = 1000) -
     clean["failed"] = sum(1 for i in run.images if i in cleans and cleans[i].status != "ok")
     clean["objects"] = dict(zip(clean["recall"], tally.counts.sum(0).astype(int).tolist(), strict=True))
 
+    if labels:
+        clean = label_scores(clean, tally, weights)
+
     scored: dict[str, Scored] = {}
     entries: dict[str, dict[str, Any]] = {}
     for spec, key in run.attacks.items():
@@ -84,12 +91,14 @@ def summary(contents: Contents, run: Run | None = None, *, rounds: int = 1000) -
         if len(one.tally):
             scored[spec] = one
         entries[spec] = _entry(one, config, [rows[i] for i in images if i in rows], tally, weights, setting)
+        if labels:
+            entries[spec] = label_scores(entries[spec], one.tally, weights[:, one.index])
         entries[spec]["key"] = key
     for spec, members in run.ensembles.items():
         parts = [scored[m] for m in members if m in scored]
-        entries[spec] = _composed_entry(spec, parts, members, entries, tally, weights, setting)
+        entries[spec] = _composed_entry(spec, parts, members, entries, tally, weights, setting, labels)
     groups = by_eps(list(scored.values()))
-    worst = {name: _worst(group, weights, setting) for name, group in groups.items()}
+    worst = {name: _worst(group, weights, setting, labels) for name, group in groups.items()}
     largest = next(reversed(worst), None) if worst else None
     entries = dict(sorted(entries.items(), key=lambda e: order(e[0], e[1]["eps"], e[1]["name"])))
     return _plain(
@@ -222,10 +231,11 @@ def _composed_entry(
     clean_tally: Tally,
     weights: Any,
     setting: Setting,
+    labels: bool,
 ) -> dict[str, Any]:
     """An ensemble: the worst of its members, their costs added."""
     from_members = [entries[m] for m in members]
-    accuracy, choice = ensemble(spec, parts)
+    accuracy, choice = ensemble(spec, parts, joint=not labels)
     found = _scores_against(choice, clean_tally, weights, setting)
     pixels = _scores_against(accuracy, clean_tally, weights, setting)
     segments = _worst_segments(parts, weights, setting)
@@ -233,6 +243,8 @@ def _composed_entry(
     found |= segments
     found["ci95"]["aAcc"] = pixels["ci95"]["aAcc"]
     found.update({name: pixels[name] for name in ("aAcc", "ASR", "APSR", "solved")})
+    if labels:
+        found = label_scores(found, accuracy.tally, weights[:, accuracy.index])
 
     def added(name: str) -> float | None:
         values = [m[name] for m in from_members if m[name] is not None]
@@ -266,21 +278,21 @@ def _worst_segments(parts: Sequence[Scored], weights: Any, setting: Setting) -> 
     return worst_segments(rows, setting, weights[:, index])
 
 
-def _worst(group: Sequence[Scored], weights: Any, setting: Setting) -> dict[str, Any]:
-    accuracy, choice = ensemble("worst case", group)
+def _worst(group: Sequence[Scored], weights: Any, setting: Setting, labels: bool) -> dict[str, Any]:
+    accuracy, choice = ensemble("worst case", group, joint=not labels)
     found, pixels = scores(choice.tally, setting[0]), scores(accuracy.tally, setting[0])
     segments = _worst_segments(group, weights, setting)
     ci95 = intervals(choice.tally, weights[:, choice.index])
     ci95["aAcc"] = intervals(accuracy.tally, weights[:, accuracy.index])["aAcc"]
     more = segments.pop("ci95", {})
+    found |= {**segments, "aAcc": pixels["aAcc"], "ci95": {**{n: ci95[n] for n in ("aAcc", "mIoU")}, **more}}
+    if labels:
+        found = label_scores(found, accuracy.tally, weights[:, accuracy.index])
     return {
         "eps": group[0].eps,
         "norm": group[0].norm,
         "region": group[0].region,
         **found,
-        **segments,
-        "aAcc": pixels["aAcc"],
-        "ci95": {**{name: ci95[name] for name in ("aAcc", "mIoU")}, **more},
         "images": len(choice.index),
         "attacks": [s.spec for s in group],
     }
@@ -294,7 +306,9 @@ def _curves(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, list[dict[str
             continue
         name, _, options = spec.partition(":")
         rest = ",".join(o for o in options.split(",") if o and not o.startswith("eps="))
-        point = {n: entry[n] for n in ("eps", "aAcc", "mIoU", "NmIoU", "PQ", "AP", "ci95") if n in entry}
+        point = {
+            n: entry[n] for n in ("eps", "aAcc", "mIoU", "NmIoU", "PQ", "AP", "accuracy", "ASR", "ci95") if n in entry
+        }
         found.setdefault(f"{name}:{rest}" if rest else name, []).append({**point, "spec": spec})
     return found
 

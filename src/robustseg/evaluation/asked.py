@@ -9,9 +9,10 @@ from numbers import Real
 from typing import Any
 
 from robustseg.errors import UserError
+from robustseg.ops.size import WHOLE_IMAGE
 from robustseg.types import DataSet, ModelSpec
 
-__all__ = ["batch", "radii", "radius", "tasks", "whole"]
+__all__ = ["batch", "one_kind", "radii", "radius", "tasks", "whole"]
 
 NEAR = 1e-9
 
@@ -82,18 +83,32 @@ def whole(value: Any, name: str) -> int:
         raise UserError(f"{name}={value!r} is not a whole number") from None
 
 
+def one_kind(spec: ModelSpec, data: DataSet) -> None:
+    """Raises UserError where a classifier meets labels of pixels, or a segmenter labels of whole images."""
+    labelled = WHOLE_IMAGE in getattr(data, "tasks", ("semantic",))
+    if labelled == (spec.task == WHOLE_IMAGE):
+        return
+    if labelled:
+        raise UserError(f"data {data.ref} have one label an image, and {spec.ref} labels pixels; choose a classifier")
+    raise UserError(
+        f"{spec.ref} is a classifier, one label an image, and data {data.ref} have labels of pixels; use e.g. "
+        "street-crops:val or imagefolder:PATH"
+    )
+
+
 def tasks(given: str | Sequence[str] | None, spec: ModelSpec, data: DataSet) -> tuple[str, ...]:
     """What is scored: the tasks that were asked for, else all that the model can answer and the data can judge.
 
     The semantic scores come with every model that knows classes: a map painted from its regions where it has no other.
     Raises UserError for a task that is unknown, or that the model or the data do not have.
     """
-    known = ("semantic", "instance", "panoptic", "prompted")
+    one_kind(spec, data)
+    known = ("semantic", "instance", "panoptic", "prompted", WHOLE_IMAGE)
     truth = tuple(getattr(data, "tasks", ("semantic",)))
     if spec.task == "prompted" and ("instance" in truth or "panoptic" in truth):
         truth = (*truth, "prompted")
     possible = tuple(t for t in spec.tasks if t in truth)
-    base = () if spec.task == "prompted" else ("semantic",)
+    base = () if spec.task in ("prompted", WHOLE_IMAGE) else ("semantic",)
     if given is None or given == "all":
         if not possible and "semantic" not in base:
             raise UserError(f"model {spec.ref} needs objects to ask for; {data.ref} has none")
@@ -103,7 +118,8 @@ def tasks(given: str | Sequence[str] | None, spec: ModelSpec, data: DataSet) -> 
         if name not in known:
             raise UserError(f"unknown task {name!r}; tasks: {', '.join(known)}, or all")
         if name not in spec.tasks and name not in base:
-            raise UserError(f"model {spec.ref} gives no {name} segmentation; it gives {', '.join(spec.tasks)}")
+            what = name if name == WHOLE_IMAGE else f"{name} segmentation"
+            raise UserError(f"model {spec.ref} gives no {what}; it gives {', '.join(spec.tasks)}")
         if name not in truth:
             raise UserError(f"data {data.ref} has no {name} truth; it has {', '.join(truth)}")
     return tuple(dict.fromkeys((*base, *(t for t in known if t in wanted))))

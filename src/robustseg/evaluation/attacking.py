@@ -19,6 +19,7 @@ from robustseg.evaluation.goals import goal_counts
 from robustseg.evaluation.job import Job, Planned
 from robustseg.evaluation.matching import Item, item
 from robustseg.evaluation.store import Row
+from robustseg.ops.size import WHOLE_IMAGE
 from robustseg.tasks import truth
 from robustseg.tasks.predict import Prediction
 from robustseg.tasks.rows import rows as segment_rows
@@ -108,7 +109,7 @@ def load(job: Job, positions: Sequence[int], *, may_shrink: bool = False) -> Bat
 
 
 def _target(job: Job, counted: Sequence[Sample]) -> SemanticTarget:
-    if job.tasks != ("semantic",):
+    if job.tasks not in (("semantic",), (WHOLE_IMAGE,)):
         return truth.target(counted, job.data.countable, job.data.ignore)
     return SemanticTarget(torch.stack([s.labels for s in counted]), job.data.ignore)  # type: ignore[arg-type]
 
@@ -247,7 +248,7 @@ def _statistics(
     target = batch.target.to("cpu").select(places)
     clean = None if before is None else part_of(before, list(at))
     found: list[dict[str, Any]] = [{} for _ in at]
-    if "semantic" in job.tasks:
+    if "semantic" in job.tasks or WHOLE_IMAGE in job.tasks:
         assert prediction.labels is not None
         found = statistics(
             prediction.labels.cpu(),

@@ -26,6 +26,7 @@ from robustseg.errors import UserError
 from robustseg.evaluation.matching import Mapped
 from robustseg.ops import pixels as px
 from robustseg.ops.seeds import generator
+from robustseg.ops.size import label_size
 from robustseg.ops.state import frozen
 from robustseg.tasks import truth
 from robustseg.types import DataSet, DenseOutput, Model, RegionOutput, Sample, SemanticTarget
@@ -258,7 +259,7 @@ def _of(data: DataSet, batch: int, model: Model) -> tuple[Tensor, SemanticTarget
 def _noise(batch: int, size: tuple[int, int], model: Model, seed: int) -> tuple[Tensor, SemanticTarget]:
     draw, classes = generator(seed, "bench"), len(model.spec.classes)
     images = torch.rand(batch, 3, *size, generator=draw)
-    labels = torch.randint(0, classes, (batch, *size), generator=draw)
+    labels = torch.randint(0, classes, (batch, *label_size(model.spec.task, size)), generator=draw)
     samples = [Sample(str(i), x, y) for i, (x, y) in enumerate(zip(images, labels))]
     return images, _target(samples, model, [False] * classes, 255)
 

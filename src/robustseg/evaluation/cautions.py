@@ -9,7 +9,7 @@ from robustseg.evaluation.composed import ball
 
 __all__ = ["no_better_than_noise"]
 
-SCORES = ("mIoU", "PQ", "AP", "IoU_prompted")
+SCORES = ("mIoU", "PQ", "AP", "IoU_prompted", "accuracy")
 
 
 def no_better_than_noise(attacks: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -71,8 +71,11 @@ def ball(eps: str | None, norm: str | None, region: str | None) -> str:
     return size if region is None else f"{size} in {region}"
 
 
-def ensemble(spec: str, parts: Sequence[Scored]) -> tuple[Scored, Scored]:
-    """The composition with the lowest aAcc and the one with the lowest mIoU, over the images that every part has."""
+def ensemble(spec: str, parts: Sequence[Scored], *, joint: bool = True) -> tuple[Scored, Scored]:
+    """The composition with the lowest aAcc and the one with the lowest mIoU, over the images that every part has.
+
+    Without ``joint`` the second is the first: the label of an image has no IoU.
+    """
     if not parts:
         nothing = np.zeros(0, dtype=int)
         empty = Scored(
@@ -82,7 +85,8 @@ def ensemble(spec: str, parts: Sequence[Scored]) -> tuple[Scored, Scored]:
     index, places = common(parts)
     tallies = [p.tally.take(at) for p, at in zip(parts, places, strict=True)]
     stacked = {name: np.stack([getattr(t, name) for t in tallies]) for name in Tally.__dataclass_fields__}
-    choices = lowest_accuracy(stacked["right"]), lowest_miou(stacked["inter"], stacked["pred"], stacked["target"])
+    least = lowest_accuracy(stacked["right"])
+    choices = least, lowest_miou(stacked["inter"], stacked["pred"], stacked["target"]) if joint else least
     images = np.arange(len(index))
     accuracy, miou = (
         Scored(

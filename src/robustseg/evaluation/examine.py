@@ -8,6 +8,7 @@ from typing import Any
 
 from robustseg.data import classes, load_data
 from robustseg.errors import UserError
+from robustseg.evaluation import asked
 from robustseg.evaluation.device import choose
 from robustseg.models import check, load_model
 
@@ -29,6 +30,7 @@ def examine(
     names the classes itself. Raises UserError for references that lead nowhere.
     """
     network, dataset = load_model(model, device=str(choose(device))), load_data(data, resize=resize)
+    asked.one_kind(network.spec, dataset)
     table = None
     with suppress(UserError):
         table = classes.match(

@@ -12,6 +12,7 @@ from typing import Any, cast
 import torch
 
 from robustseg import __version__, catalog
+from robustseg.catalog import outputs
 from robustseg.catalog.spec import parse
 from robustseg.catalog.together import together
 from robustseg.catalog.transfer import transferred
@@ -22,6 +23,7 @@ from robustseg.evaluation import asked, fitting, key, masks
 from robustseg.evaluation.batches import Shard, parse_shard
 from robustseg.evaluation.device import choose
 from robustseg.evaluation.matching import Item, Mapped, class_map_digest, index
+from robustseg.ops.size import WHOLE_IMAGE
 from robustseg.types import DataSet, Model
 
 __all__ = ["Job", "Planned", "Team", "definite", "definite_members", "versions"]
@@ -119,8 +121,8 @@ def definite(
         raise UserError("resize= needs a data reference; give load_data(REF, resize=...) the size instead")
     network, where = _model(model, device, window)
     surrogate = None if source is None else _model(source, device, window)[0]
+    tasks = asked.tasks(task, network.spec, dataset)
     mapped = Mapped.of(dataset, network.spec, class_map)
-    tasks = asked.tasks(task, network.spec, mapped)
     if count is not None:
         mapped = replace(mapped, count=masks.mask(count, mapped))
     if limit is not None and limit < 1:
@@ -156,6 +158,9 @@ def definite(
 
     for whole in wanted:
         members = catalog.expand(whole) if isinstance(whole, catalog.Attack) else [whole]
+        for one in members:  # what cannot be made is refused before anything is fitted or run
+            if isinstance(one, catalog.Attack) and one.function is None and one.name != "noise":
+                outputs.view(one.entry, surrogate or network)
         if surrogate is not None:
             members = [_from(m, surrogate, network) for m in members]
         if team is not None:
@@ -306,7 +311,7 @@ def _plan(attack: Any, clean: Mapping[str, Any], seed: int, region: str | None, 
         code=getattr(attack, "code", None) or None,
         options=_options(attack),
     )
-    mask = masks.mask(where, data) if where else None
+    mask = masks.mask(where, data, whole_images=WHOLE_IMAGE in data.tasks) if where else None
     return Planned(attack, attack.spec, key.run_key(config), config, mask)
 
 

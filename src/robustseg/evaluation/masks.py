@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from robustseg.data.region import region
+from robustseg.errors import UserError
 from robustseg.ops import digest
 from robustseg.types import DataSet, Sample
 
@@ -17,10 +18,17 @@ Mask = Callable[[Sample], Tensor]  # a sample with labels in model classes -> (H
 NOT = "not:"
 
 
-def mask(text: str, data: DataSet) -> Mask:
-    """The pixels that ``text`` names, as ``robustseg.data.region`` reads it; ``not:TEXT`` is all others."""
+def mask(text: str, data: DataSet, *, whole_images: bool = False) -> Mask:
+    """The pixels that ``text`` names, as ``robustseg.data.region`` reads it; ``not:TEXT`` is all others.
+
+    ``whole_images``: labels are of images, so that no class and no object says which pixels are meant.
+    """
+    if whole_images and text.removeprefix(NOT).startswith(("class:", "instance:")):
+        raise UserError(
+            f"region {text}: {data.ref} have one label an image; name pixels by a mask FILE, DIR or clothing"
+        )
     if text.startswith(NOT):
-        inner = mask(text[len(NOT) :], data)
+        inner = mask(text[len(NOT) :], data, whole_images=whole_images)
         return lambda sample: ~inner(sample)
     return region(text, data)
 

@@ -128,7 +128,10 @@ class Mapped:
         if self.count is None:
             return sample
         keep = self.count(sample)
-        labels = torch.where(keep, sample.labels, self.ignore)  # type: ignore[arg-type]
+        assert sample.labels is not None
+        if keep.shape != sample.labels.shape:
+            raise UserError(f"count: {self.ref} have one label an image; write class:NAME or not:class:NAME")
+        labels = torch.where(keep, sample.labels, self.ignore)
         segments = None if sample.segments is None else kept_segments(sample.segments, keep)
         return replace(sample, labels=labels, segments=segments)
 

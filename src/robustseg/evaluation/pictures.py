@@ -26,7 +26,7 @@ from robustseg.tasks.predict import Prediction
 
 __all__ = ["Keeper", "gallery", "keep_pictures", "write_attacked", "write_clean"]
 
-LEADING = ("PQ", "AP", "IoU_prompted")
+LEADING = ("PQ", "AP", "IoU_prompted")  # of an image; the others have mIoU, which of one label is its accuracy
 Made = tuple[Any, Prediction]  # adversarial image (3,H,W) float32, and what the model says of it (a batch of one)
 
 
@@ -143,9 +143,9 @@ def write_clean(folder: Path, name: str, batch: Any, colours: dict[str, list[int
     labels = {"truth": batch.target.labels, "clean_prediction": batch.prediction.labels}
     for key, maps in labels.items():
         if maps is not None:
-            _labels(folder / name, key, maps[0].cpu().numpy(), colours)
+            _labels(folder / name, key, maps[0].cpu().numpy(), colours, batch.images.shape[-2:])
             entry[key] = f"{name}/{key}.png"
-    return {**entry, "clean": f"{name}/clean.png", "attacks": []}
+    return {**entry, **_called(batch.target.labels, colours), "clean": f"{name}/clean.png", "attacks": []}
 
 
 def add_segments(
@@ -178,8 +178,9 @@ def write_attacked(
     save_rgb(folder / f"{stem}.perturbation.png", perturbation(delta, times))
     shown: dict[str, Any] = {} if truth is None else {"segments": truth.drawn(folder, stem, image, prediction)}
     if prediction.labels is not None:
-        _labels(folder / name, f"{slug(planned.spec)}.prediction", prediction.labels[0].cpu().numpy(), colours)
-        shown["prediction"] = f"{stem}.prediction.png"
+        labels = prediction.labels[0].cpu().numpy()
+        _labels(folder / name, f"{slug(planned.spec)}.prediction", labels, colours, image.shape[-2:])
+        shown |= {"prediction": f"{stem}.prediction.png", **_called(prediction.labels, colours)}
     things = () if truth is None else truth.target.things.tolist()
     return {
         "spec": planned.spec,
@@ -202,6 +203,15 @@ def image_scores(stats: Mapping[str, Any], classes: Sequence[str], things: Seque
     return scores | {n: float("nan") if found[n] is None else float(found[n]) for n in LEADING if n in found}
 
 
-def _labels(folder: Path, name: str, labels: Any, colours: dict[str, list[int]]) -> None:
+def _called(labels: Tensor, colours: dict[str, list[int]]) -> dict[str, str]:
+    """The class of the first image in words, where it has one label."""
+    if labels.shape[-2:] != (1, 1) or int(labels[0]) >= len(colours):
+        return {}
+    return {"class": list(colours)[int(labels[0])]}
+
+
+def _labels(folder: Path, name: str, labels: Any, colours: dict[str, list[int]], size: Sequence[int]) -> None:
+    """A label map as a picture of the image's size, which the one label of a classifier fills."""
+    labels = np.broadcast_to(labels, tuple(size))
     save_rgb(folder / f"{name}.png", coloured(labels, list(colours.values())))
     save_index(folder / f"{name}.index.png", labels)

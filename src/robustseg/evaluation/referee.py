@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from robustseg.evaluation.device import fp32
+from robustseg.ops.size import label_size
 from robustseg.tasks.predict import Prediction
 from robustseg.tasks.predict import predict as decode
 from robustseg.types import DenseOutput, Model, Output, QueryOutput
@@ -130,7 +131,7 @@ def predict(
     The one path for clean and attacked images. ``prompts (B,S,4)`` only for models that are asked for one mask a box;
     ``most`` detections are taken from queries.
     """
-    size = (int(images.shape[-2]), int(images.shape[-1]))
+    size = label_size(model.spec.task, (images.shape[-2], images.shape[-1]))
     with torch.no_grad(), fp32():
         output = model(images.float()) if prompts is None else model(images.float(), prompts=prompts)
         return decode(output, size, things, tasks, most=most), _finite(output)

@@ -20,6 +20,7 @@ from robustseg.evaluation.colours import coloured, gain, palette, perturbation, 
 from robustseg.evaluation.files import slug, write_json
 from robustseg.evaluation.overlays import truth_of
 from robustseg.ops import seeds
+from robustseg.ops.size import WHOLE_IMAGE
 from robustseg.ops.state import frozen
 from robustseg.tasks.predict import Prediction
 from robustseg.tasks.truth import of_prediction, things_of
@@ -64,9 +65,10 @@ def attack_images(
     """Attack each picture file by itself and write what came out to ``out/NAME/`` (several: ``out/ATTACK/NAME/``).
 
     ``adversarial.npz`` holds the image losslessly (float32 in [0,1]). Returns per picture ``changed``: the share of
-    pixels whose predicted class changed, the norms, the cost, and, of a model that gives segments, ``segments``: how
-    many of those in the clean prediction were kept, lost, flipped, split, merged, and how many were invented
-    (``*.segments.png`` show which). Raises UserError for what cannot be read or attacked.
+    pixels whose predicted class changed, the norms, the cost; of a model that gives segments, ``segments``: how many of
+    those in the clean prediction were kept, lost, flipped, split, merged, and how many were invented
+    (``*.segments.png`` show which); of a classifier also the classes ``before, after``. Raises UserError for what
+    cannot be read or attacked.
     """
     if seed < 0:
         raise UserError(f"seed {seed} is negative; use a whole number from 0 on")
@@ -113,7 +115,9 @@ def _one(path: Path, model: Model, attack: catalog.Attack, folder: Path, seed: i
         region = None
         if attack.region is not None:
             sample = Sample(path.stem, image[0], _labels(before)[0].cpu())
-            region = masks.mask(attack.region, _Pictures(model.spec.classes))(sample)[None].to(where)
+            whole = model.spec.task == WHOLE_IMAGE
+            find = masks.mask(attack.region, _Pictures(model.spec.classes), whole_images=whole)
+            region = find(sample)[None].to(where)
             if not bool(region.any()):
                 raise UserError(f"{path}: the region {attack.region} has no pixel in this picture")
         result = attack(model, x, None, ids=seeds.content_ids(image), seed=seed, region=region)
@@ -135,6 +139,8 @@ def _one(path: Path, model: Model, attack: catalog.Attack, folder: Path, seed: i
         **size,
         "folder": str(folder),
     }
+    if model.spec.task == WHOLE_IMAGE:
+        about |= {n: model.spec.classes[int(_labels(v))] for n, v in (("before", before), ("after", after))}
     write_json(folder / "result.json", {**about, "model": model.spec.ref, "seed": seed})
     return about
 
@@ -166,7 +172,8 @@ def _write(
         save_rgb(folder / "adversarial.png", attacked)
         save_rgb(folder / "perturbation.png", perturbation(delta, gain(delta)))
         for name, prediction in (("clean_prediction", before), ("prediction", after)):
-            labels = _labels(prediction)[0].cpu().numpy()
+            # a classifier has one for all pixels
+            labels = np.broadcast_to(_labels(prediction)[0].cpu().numpy(), clean.shape[-2:])
             save_rgb(folder / f"{name}.png", coloured(labels, list(colours.values())))
             save_index(folder / f"{name}.index.png", labels)
         if len(_tasks(model)) == 1:

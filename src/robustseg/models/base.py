@@ -16,7 +16,7 @@ from robustseg.models.heads import semantic
 from robustseg.models.prepare import Prepare, extent
 from robustseg.models.window import sliding, starts
 from robustseg.ops import digest
-from robustseg.ops.size import at_label_size
+from robustseg.ops.size import WHOLE_IMAGE, at_label_size
 from robustseg.types import DenseOutput, ModelSpec, Output
 
 __all__ = ["Adapter", "check_images", "check_once", "check_output", "fingerprint", "uncropped"]
@@ -68,6 +68,8 @@ class Adapter:
         pixels = self.prepare.padded(self.prepare.normalised(x))
         output = self._with_attention(pixels, extent(x)) if maps else self.head(self.module(pixels))
         check_output(output, pixels)
+        if self.spec.task == WHOLE_IMAGE:
+            return output  # there is no part of it that belongs to the padding
         return uncropped(output, extent(x), extent(pixels))
 
     def _with_attention(self, pixels: Tensor, used: tuple[int, int]) -> Output:

@@ -16,11 +16,13 @@ from robustseg.models.findings import EXPLAINED, Finding, failed, render
 from robustseg.models.heads import semantic
 from robustseg.models.prepare import extent
 from robustseg.models.variants import variants
+from robustseg.ops.size import WHOLE_IMAGE
 from robustseg.ops.state import frozen
-from robustseg.types import DataSet, Model, Output
+from robustseg.types import DataSet, Model, Output, Sample
 
 __all__ = ["EXPLAINED", "Finding", "diagnose", "failed", "glance", "render"]
 
+LABELS = 64  # images whose accuracy is looked at where an image has one label only
 BETTER = 0.05  # by how much of aAcc another preparation must win to be named; twice as much is an error
 
 
@@ -35,7 +37,7 @@ def diagnose(model: Model, dataset: DataSet, *, limit: int = 4, table: Tensor | 
     n = len(dataset)
     if n == 0 or limit < 1:
         raise UserError(f"{dataset.ref}: no image to examine")
-    samples = [dataset[i] for i in sorted({round(k * (n - 1) / max(limit - 1, 1)) for k in range(limit)})]
+    samples = [dataset[i] for i in _spread(n, limit)]
     found: dict[str, Finding] = {}
 
     def note(findings: Iterable[Finding], where: str = "") -> None:
@@ -77,10 +79,22 @@ def diagnose(model: Model, dataset: DataSet, *, limit: int = 4, table: Tensor | 
                 note(_labels(sample.labels, len(dataset.classes), dataset.ignore), f"{sample.id}: ")
                 scored.append((image, _translated(sample.labels, table, dataset.ignore)))
         if scored and "label-range" not in found:
+            if model.spec.task == WHOLE_IMAGE:  # four labels say nothing
+                scored = [_labelled(dataset[i], table, dataset.ignore, device) for i in _spread(n, LABELS)]
             note(_accuracy(model, scored, len(model.spec.classes)))
         if sought and not failed(list(found.values())):
             note(segment_check.accuracy(model, sought))
     return list(found.values())
+
+
+def _spread(n: int, number: int) -> list[int]:
+    """Positions of so many of n images, the first and the last among them."""
+    return sorted({round(k * (n - 1) / max(number - 1, 1)) for k in range(number)})
+
+
+def _labelled(sample: Sample, table: Tensor, ignore: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    labels = torch.full((1, 1), ignore) if sample.labels is None else sample.labels
+    return sample.image[None].to(device), _translated(labels, table, ignore)
 
 
 def glance(model: Model, image: Tensor) -> list[Finding]:
@@ -128,18 +142,22 @@ def _accuracy(model: Model, scored: list[tuple[Tensor, Tensor]], classes: int) -
         if share > best:
             best, name = share, description
     majority = confusion.sum(1).max().item() / confusion.sum().item()
-    if best > right + BETTER:
+    whole = model.spec.task == WHOLE_IMAGE
+    unit = "images" if whole else "pixels"
+    # of few labels a share is known to 1 / (2 sqrt n) at best, and the best of many preparations is partly luck
+    margin = max(BETTER, 1.5 / confusion.sum().item() ** 0.5) if whole else BETTER
+    if best > right + margin:
         worse = right <= majority or best > right + 2 * BETTER
         yield Finding(
             "clean-accuracy-low",
             "error" if worse else "warning",
-            f"{right:.1%} of the pixels are right, but with {name} it would be {best:.1%}: wrong preprocessing",
+            f"{right:.1%} of the {unit} are right, but with {name} it would be {best:.1%}: wrong preprocessing",
         )
     elif right <= majority and _miou(confusion) <= majority / max(int((confusion.sum(1) > 0).sum()), 1) + BETTER:
         yield Finding(
             "clean-accuracy-low",
             "error",
-            f"{right:.1%} of the pixels are right; always answering one class gets {majority:.1%}: wrong weights, "
+            f"{right:.1%} of the {unit} are right; always answering one class gets {majority:.1%}: wrong weights, "
             "class order or preprocessing",
         )
 

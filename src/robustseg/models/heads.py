@@ -15,7 +15,7 @@ from robustseg.ops.query import semantic_scores
 from robustseg.ops.size import at_label_size
 from robustseg.types import DenseOutput, Output, QueryOutput
 
-__all__ = ["DenseHead", "QueryHead", "semantic"]
+__all__ = ["DenseHead", "QueryHead", "pick", "semantic"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class DenseHead:
     output: Callable[[Any], Any] | None = None
 
     def __call__(self, raw: Any) -> Output:
-        value = self.output(raw) if self.output else _pick(raw)
+        value = self.output(raw) if self.output else pick(raw)
         if isinstance(value, DenseOutput | QueryOutput):
             return value
         if not isinstance(value, Tensor):
@@ -99,7 +99,8 @@ def _no_axis(shape: tuple[int, ...], classes: int) -> str:
     )
 
 
-def _pick(raw: Any) -> Any:
+def pick(raw: Any) -> Any:
+    """The tensor of scores in whatever a network returns: itself, ``["out"]``, ``["logits"]`` or ``.logits``."""
     if isinstance(raw, Tensor | DenseOutput | QueryOutput):
         return raw
     if isinstance(raw, Mapping):

@@ -1,4 +1,4 @@
-"""Hugging Face transformers: semantic, mask-classification and prompted models, from folders, the cache or the hub."""
+"""Hugging Face transformers: segmenters (semantic, universal, prompted) and classifiers; folders, cache or hub."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ import torch
 from robustseg.errors import UserError
 from robustseg.models import sam
 from robustseg.models.base import Adapter, fingerprint
+from robustseg.models.classifiers import adapter as classifier
+from robustseg.models.classifiers import distinct
 from robustseg.models.heads import DenseHead, QueryHead
-from robustseg.models.processor import preparation
+from robustseg.models.processor import classifier_preparation, preparation
 from robustseg.models.refs import Options, Ref
 from robustseg.models.tiles import Tiled
 from robustseg.models.weights import HARMLESS, complain, refusal
+from robustseg.ops.size import WHOLE_IMAGE
 from robustseg.types import ModelSpec
 
 __all__ = ["KEYS", "load", "load_folder"]
@@ -31,7 +34,10 @@ FORGET = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "arch
 
 
 def load(ref: Ref) -> Adapter | Tiled | sam.Prompted:
-    """``hf:PATH_OR_ID[?size=HxW|native&shortest=800&longest=1333&norm=imagenet&classes=...&task=semantic|universal&tiles=SIDE]``."""
+    """``hf:PATH_OR_ID[?size=HxW|native&shortest=800&longest=1333&norm=imagenet&classes=...&task=...&tiles=SIDE]``.
+
+    ``task``: semantic, universal or classification, where a family can be several.
+    """
     ref.options.known(*KEYS)
     return load_folder(ref.path, ref.options, ref.text)
 
@@ -50,12 +56,16 @@ def load_folder(
     facts = facts_of(folder) if facts is None else facts
     with quiet():
         config = _config(source)
-        module = _module(source, config)
+        whole = _classifies(config, options.values.get("task") or facts.get("task"))
+        module = _module(source, config, whole)
         processor = _processor(source)
     stored = _plain({k: v for k, v in config.to_dict().items() if k not in FORGET})
     if config.model_type in sam.FAMILIES:
         return sam.adapter(module, config, processor, options, text, stored)
     classes = options.classes() or tuple(facts.get("classes", ())) or _names(config)
+    if whole:
+        prepare = classifier_preparation(config, processor, facts, options)
+        return classifier(module, distinct(classes), prepare, text, f"hf/{config.model_type}", {"config": stored})
     prepare = preparation(config, processor, facts, options)
     queries = config.model_type in QUERIES
     head = QueryHead(len(classes)) if queries else DenseHead(len(classes))
@@ -108,15 +118,28 @@ def _config(source: str) -> Any:
     return _local_first(source, AutoConfig.from_pretrained, trust_remote_code=False)
 
 
-def _module(source: str, config: Any) -> torch.nn.Module:
+def _classifies(config: Any, task: str | None) -> bool:
+    """Whether the checkpoint is a classifier: said so, saved as one, or of a family that can be nothing else."""
+    from transformers import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING, MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING
+
+    if type(config) not in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING or task not in (None, WHOLE_IMAGE):
+        return False
+    saved = any("ForImageClassification" in name for name in getattr(config, "architectures", None) or ())
+    return task == WHOLE_IMAGE or saved or type(config) not in MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING
+
+
+def _module(source: str, config: Any, whole: bool) -> torch.nn.Module:
     from transformers import (
+        MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
         MODEL_FOR_MASK_GENERATION_MAPPING,
         MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING,
         MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING,
     )
 
     kind = config.model_type
-    if kind in sam.FAMILIES:
+    if whole:
+        mapping = MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
+    elif kind in sam.FAMILIES:
         mapping = MODEL_FOR_MASK_GENERATION_MAPPING
     elif kind in QUERIES:
         mapping = MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING
@@ -125,7 +148,8 @@ def _module(source: str, config: Any) -> torch.nn.Module:
     else:
         raise UserError(
             f"{source} is a {kind!r} model, which gives no differentiable semantic output here; known: segformer, "
-            "upernet, beit, data2vec-vision, dpt, mobilevit, mobilenet_v2, maskformer, mask2former, eomt, sam, sam2"
+            "upernet, beit, data2vec-vision, dpt, mobilevit, mobilenet_v2, maskformer, mask2former, eomt, sam, sam2, "
+            "and image classifiers"
         )
     _convnext_lists(config)
     family: Any = mapping[type(config)]

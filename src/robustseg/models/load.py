@@ -11,11 +11,14 @@ from robustseg.errors import UserError
 from robustseg.models.base import Adapter
 from robustseg.models.refs import parse
 from robustseg.models.window import Windowed
+from robustseg.ops.size import WHOLE_IMAGE
 from robustseg.types import Model
 
 __all__ = ["load_model"]
 
-LOADERS = {"py": "plain", "hf": "huggingface", "torchvision": "torchvision", "smp": "smp", "zoo": "zoo"}
+LOADERS = {
+    "py": "plain", "hf": "huggingface", "torchvision": "torchvision", "timm": "timm", "smp": "smp", "zoo": "zoo",
+}  # fmt: skip
 
 
 def load_model(
@@ -35,6 +38,8 @@ def load_model(
         model = model.to(device)
     if window is None:
         return model
+    if model.spec.task == WHOLE_IMAGE:
+        raise UserError(f"{ref}: a classifier sees the whole image at once; leave window out")
     if not isinstance(model, Adapter):
         raise UserError(f"{ref}: a window needs a model made with robustseg.wrap")
     return cast(Model, Windowed.of(model, window, stride))

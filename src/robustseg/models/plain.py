@@ -19,10 +19,12 @@ from torch import nn
 
 from robustseg.errors import UserError
 from robustseg.models.base import Adapter, fingerprint
+from robustseg.models.classifiers import WholeImage
 from robustseg.models.faults import Fault
 from robustseg.models.heads import DenseHead, QueryHead
 from robustseg.models.prepare import Prepare, Resize
 from robustseg.models.refs import Ref, near
+from robustseg.ops.size import WHOLE_IMAGE
 from robustseg.types import Model, ModelSpec, Output, QueryOutput
 
 __all__ = ["load", "wrap"]
@@ -50,6 +52,7 @@ def wrap(
 
     ``task="universal"``: the module gives queries, as a `QueryOutput`, as an object with ``class_queries_logits`` and
     ``masks_queries_logits``, or as whatever ``output`` makes one of; ``things`` names its countable classes.
+    ``task="classification"``: the module gives one score a class of the whole image, ``(B,K)``.
 
     ``mean, std``: in the module's own channel order and range: with ``pixel_range=255`` write 123.675, not 0.485.
     ``multiple``: sides are padded to a multiple of it (mean colour) and the padding cut off the output again;
@@ -78,7 +81,8 @@ def wrap(
         multiple=multiple,
     )
     queries = task == "universal"
-    head = Queries(QueryHead(len(names)), output) if queries else DenseHead(len(names), activation, kind, output)
+    picker = WholeImage(output) if task == WHOLE_IMAGE else output
+    head = Queries(QueryHead(len(names)), output) if queries else DenseHead(len(names), activation, kind, picker)
     facts = {
         "prepare": asdict(prepare),
         "classes": names,
@@ -212,9 +216,11 @@ def _device(module: nn.Module) -> torch.device:
 def _check(module, task, classes, mean, std, order, pixel_range, activation, kind, multiple, size) -> None:
     if not isinstance(module, nn.Module):
         raise UserError(f"wrap wants an nn.Module, not {type(module).__name__}")
-    if task not in ("semantic", "universal"):
-        raise UserError(f"task={task!r}: 'semantic' and 'universal' (mask classification) can be wrapped")
-    if isinstance(classes, str) or len(classes) < (2 if task == "semantic" else 1):
+    if task not in ("semantic", "universal", WHOLE_IMAGE):
+        raise UserError(
+            f"task={task!r}: 'semantic', 'universal' (mask classification) and 'classification' can be wrapped"
+        )
+    if isinstance(classes, str) or len(classes) < (1 if task == "universal" else 2):
         raise UserError("classes= is a list of at least two names (a binary model has a background too)")
     if len(set(classes)) != len(classes):
         twice = next(c for c in classes if list(classes).count(c) > 1)

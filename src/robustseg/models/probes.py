@@ -128,6 +128,14 @@ def gradients(call: Call, x: Tensor) -> Iterator[Finding]:
 def _saturation(margin: Tensor) -> Iterator[Finding]:
     """Where the top score leads by more than 17, float32 cross-entropy and its gradient are exactly 0."""
     share = (margin > 17).float().mean().item()
+    if margin.numel() == 1 and share:  # one label: sure of this image, perhaps of no other
+        yield Finding(
+            "gradient-vanishing",
+            "warning",
+            "the top score leads by more than 17: cross-entropy has no gradient there (scaled logits?); attack the "
+            "margin too",
+        )
+        return
     if share > 0.5 and margin.ndim == 3:  # pixels; most regions are background, and surely so
         yield Finding(
             "gradient-vanishing",

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from robustseg.errors import UserError
+from robustseg.models.classifiers import Cropped
 from robustseg.models.prepare import Prepare, Resize
 from robustseg.models.refs import Options
 
-__all__ = ["preparation"]
+__all__ = ["classifier_preparation", "preparation"]
 
 SQUARE = ("beit", "data2vec-vision", "dpt", "eomt", "eomt_dinov3")  # position embeddings of one square size
 NATIVE_MULTIPLE = {"maskformer": 32, "mask2former": 32}
@@ -48,6 +49,37 @@ def preparation(config: Any, processor: Any, facts: Mapping[str, Any], options: 
         multiple = NATIVE_MULTIPLE.get(config.model_type, 1)
     fill = "black" if square else "mean"
     return Prepare(mean, std, order, scale, resize, multiple, square, fill, split)
+
+
+def classifier_preparation(config: Any, processor: Any, facts: Mapping[str, Any], options: Options) -> Prepare:
+    """As ``preparation``, of a classifier: a centre crop stays one, since only the whole image has a label.
+
+    Where nobody says a size, the network's own ``image_size`` is taken, if its configuration has one.
+    """
+    mean, std, scale, order = _normalisation(config, processor, facts, options)
+    size = options.size() or facts.get("resize")
+    if size == "native":
+        return Prepare(mean, std, order, scale)
+    if size is not None:
+        return Prepare(mean, std, order, scale, Resize(height=int(size[0]), width=int(size[1])))
+    if processor is None or facts:
+        known = getattr(config, "image_size", None)
+        return Prepare(mean, std, order, scale, Resize(height=_side(config), width=_side(config)) if known else None)
+    shortest, ratio = _get(processor.size, "shortest_edge"), getattr(processor, "crop_pct", None)
+    how = _interpolation(processor)
+    if shortest and ratio and shortest < 384:  # ConvNeXt's processor: resize and crop in one
+        rule = Resize(shortest=int(shortest / ratio), interpolation=how)
+        return Cropped(mean, std, order, scale, rule, crop=(shortest, shortest))
+    if getattr(processor, "do_center_crop", False):
+        height, width = (_get(processor.crop_size, k) or shortest or 0 for k in ("height", "width"))
+        rule = Resize(shortest=shortest, interpolation=how) if shortest else _fixed(processor.size, processor)
+        return Cropped(mean, std, order, scale, rule, crop=(height, width))
+    if not getattr(processor, "do_resize", False):
+        return Prepare(mean, std, order, scale)
+    if ratio and shortest:
+        return Prepare(mean, std, order, scale, Resize(height=shortest, width=shortest, interpolation=how))
+    rule = Resize(shortest=shortest, interpolation=how) if shortest else _fixed(processor.size, processor)
+    return Prepare(mean, std, order, scale, rule)
 
 
 def _normalisation(config: Any, processor: Any, facts: Mapping[str, Any], options: Options):

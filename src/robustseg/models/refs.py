@@ -18,6 +18,7 @@ SCHEMES = {
     "zoo": "zoo:NAME, a bundled model",
     "hf": "hf:PATH_OR_ID, a Hugging Face transformers model",
     "torchvision": "torchvision:NAME?weights=FILE",
+    "timm": "timm:NAME?weights=FILE, a timm classifier",
     "smp": "smp:PATH, a segmentation_models_pytorch folder (save_pretrained)",
     "py": "py:FILE.py:FACTORY or py:package.module:FACTORY, your own code",
 }

@@ -46,7 +46,8 @@ def load_folder(folder: Path, options: Options, text: str, facts: Mapping[str, A
         raise UserError(f"{folder} holds no {' or '.join(FILES)}")
     fill(module, load_weights(weights), folder)
     module.eval().to(torch.float32)
-    channels = module.segmentation_head[0].out_channels if hasattr(module, "segmentation_head") else config["classes"]
+    last = getattr(module, "segmentation_head", None)  # of DPT it is no sequence of layers
+    channels: Any = last[0].out_channels if isinstance(last, torch.nn.Sequential) else config["classes"]
     classes = options.classes() or tuple(facts.get("classes", ()))
     if not classes:
         raise UserError(f"{text}: nobody names the {channels} classes; add ?classes=FILE (or a robustseg.json)")
@@ -112,6 +113,7 @@ def _prepare(config: Mapping[str, Any], facts: Mapping[str, Any], options: Optio
             f"{text}: nobody says how pixels are normalised; add ?norm=imagenet (or half, none, mean=&std=)"
         )
     stride = int(getattr(getattr(module, "encoder", None), "output_stride", 32))
+    stride *= 2 if config["_model_class"] == "DPT" else 1  # its decoder halves the grid of patches once
     multiple = options.integer("multiple") or int(facts.get("multiple") or stride)
     size = options.size() or facts.get("resize")
     resize = Resize(height=int(size[0]), width=int(size[1])) if size and size != "native" else None

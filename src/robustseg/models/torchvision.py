@@ -1,4 +1,4 @@
-"""torchvision's segmentation networks and its Mask R-CNN with weights from a local file."""
+"""torchvision's segmentation networks, its Mask R-CNN and its classifiers with weights from a local file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from robustseg.errors import UserError
-from robustseg.models import maskrcnn
+from robustseg.models import maskrcnn, torchvision_classes
 from robustseg.models.base import Adapter, fingerprint
 from robustseg.models.heads import DenseHead
 from robustseg.models.prepare import IMAGENET, Prepare, Resize
@@ -32,18 +32,23 @@ def load(ref: Ref) -> Adapter | maskrcnn.Regions:
 
     The number of classes and the auxiliary head are read from the weights; 21 channels without ``classes=`` are the
     Pascal VOC classes of torchvision's own weights. Normalisation: ImageNet unless said otherwise (torchvision's
-    segmentation presets). Nothing is downloaded.
+    segmentation presets). Classifiers: see ``torchvision_classes``. Nothing is downloaded.
     """
     from torchvision.models import get_model, list_models, segmentation
 
-    ref.options.known(*(DETECTOR_KEYS if ref.path in DETECTORS else KEYS))
-    known = [*list_models(module=segmentation), *DETECTORS]
+    classifiers = torchvision_classes.names()
+    keys = {**dict.fromkeys(DETECTORS, DETECTOR_KEYS), **dict.fromkeys(classifiers, torchvision_classes.KEYS)}
+    ref.options.known(*keys.get(ref.path, KEYS))
+    known = [*list_models(module=segmentation), *DETECTORS, *classifiers]
     if ref.path not in known:
-        raise UserError(f"torchvision has no {ref.path!r}{near(ref.path, known)}; it has: {', '.join(known)}")
+        some = ", ".join(known[: -len(classifiers)])
+        raise UserError(f"torchvision has no {ref.path!r}{near(ref.path, known)}; it has: {some}, and classifiers")
     if "weights" not in ref.options.values:
         raise UserError(f"{ref.text}: add ?weights=FILE (nothing is downloaded)")
     source = ref.options.values["weights"]
     state = load_weights(source)
+    if ref.path in classifiers:
+        return torchvision_classes.load(ref, state, source)
     if ref.path in DETECTORS:
         return _mask_rcnn(ref, state, source)
     last = next((key for key in LAST if key in state), None)

@@ -67,7 +67,11 @@ def load_folder(folder: Path, text: str = "") -> Any:
         from robustseg.models import maskrcnn
 
         return maskrcnn.load_folder(folder, options, text, facts)
-    raise UserError(f"{folder / 'robustseg.json'}: adapter {adapter!r} is unknown; wanted hf, smp or maskrcnn")
+    if adapter == "timm":
+        from robustseg.models import timm
+
+        return timm.load_folder(folder, options, text, facts)
+    raise UserError(f"{folder / 'robustseg.json'}: adapter {adapter!r} is unknown; wanted hf, smp, timm or maskrcnn")
 
 
 def facts_of(folder: Path) -> dict[str, Any]:

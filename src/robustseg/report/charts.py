@@ -208,15 +208,17 @@ def gradient_figure(run: Run) -> Figure | None:
         last = max(last, end.x)
     if not series:
         return None
-    wrong = leading(run.summary) == "mIoU"
+    first = leading(run.summary)
+    wrong = first in ("mIoU", "accuracy")
+    unit = "images" if first == "accuracy" else "pixels"
     pace = max(1, round(last / 5))
     spots = [*range(pace, round(last - 0.4 * pace), pace), round(last)]
     chart = line_chart(
         series, ticks=[(0.0, "0"), *((float(s), thousands(s)) for s in spots)], title="What a gradient buys",
-        x_title="gradients spent per image", y_title="wrong pixels in %" if wrong else "harm in %",
+        x_title="gradients spent per image", y_title=f"wrong {unit} in %" if wrong else "harm in %",
         description=describe(series), step=True,
     )  # fmt: skip
-    what = "share of counted pixels that are wrong" if wrong else "what it destroys, as the attack itself counts it"
+    what = f"share of counted {unit} that are wrong" if wrong else "what it destroys, as the attack itself counts it"
     note = (
         f"Best score so far ({what}), mean over images; "
         "band: the middle half of the images. A curve that still climbs at its end was stopped too early."

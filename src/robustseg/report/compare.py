@@ -41,6 +41,9 @@ ATTACK = {
 }
 
 
+HEADS = ("PQ", "AP", "IoU_prompted", "accuracy", "mIoU", "aAcc")
+
+
 def compare(folders: Sequence[str | Path], out: str | Path | None = None) -> Path:
     """Writes one HTML page about several runs and returns its path; ``out``: a file, or a folder for ``compare.html``.
 
@@ -60,7 +63,7 @@ def compare(folders: Sequence[str | Path], out: str | Path | None = None) -> Pat
         warnings=warnings(runs, names),
         figures=[f for score in scores for f in figures(runs, names, score)],
         tables=[(score, list(table(runs, score))) for score in scores],
-        heads=[n for n in ("PQ", "AP", "IoU_prompted", "mIoU", "aAcc") if any(has(r.summary, n) for r in runs)],
+        heads=[n for n in HEADS if any(has(r.summary, n) for r in runs)],
         classes=class_figures(runs, names),
         worst_ci=worst_ci,
         m_ci=lambda cell, score: interval(cell, score) if cell else None,
@@ -224,6 +227,7 @@ def class_figures(runs: Sequence[Run], names: Sequence[str]) -> list[Figure]:
     """IoU, and PQ where all have it, by class: clean and in the worst case at the largest ε, one marker a run."""
     made = []
     what = [("PQ", "PQ_per_class")] if all(leading(r.summary) == "PQ" for r in runs) else []
+    what += [("accuracy", "accuracy_per_class")] if all(leading(r.summary) == "accuracy" for r in runs) else []
     for word, key in [*what, ("IoU", "IoU")]:
         for place, part in (("clean", "clean"), ("worst case at the largest ε", "worst_case")):
             tables = [numbers((r.summary.get(part) or {}).get(key)) for r in runs]

@@ -9,24 +9,31 @@ from robustseg.report.text import number
 
 __all__ = ["MORE", "bounded", "columns", "curves", "has", "label", "leading", "plain_label", "shared", "tiles"]
 
-LEADING = ("PQ", "AP", "IoU_prompted")  # of a run that has several, the first; a semantic run has none of them
+LEADING = ("PQ", "AP", "IoU_prompted", "accuracy")  # of a run that has several, the first; a semantic run has none
 COLUMNS = {
     "PQ": ("PQ", "PQ_th", "PQ_st", "SQ", "RQ", "AP", "AP50", "mIoU", "aAcc", "ASR"),
     "AP": ("AP", "AP50", "AP75", "AP_box", "mIoU", "aAcc", "ASR"),
     "IoU_prompted": ("IoU_prompted", "BIoU_prompted", "prompted_found"),
+    "accuracy": ("ASR", "accuracy", "mAcc"),
     "mIoU": ("mIoU", "aAcc", "NmIoU", "ASR"),
 }
 CURVES = {
     "PQ": ("PQ", "AP", "mIoU", "aAcc"),
     "AP": ("AP", "AP50", "mIoU", "aAcc"),
     "IoU_prompted": ("IoU_prompted",),
+    "accuracy": ("ASR", "accuracy"),
     "mIoU": ("mIoU", "aAcc"),
 }
 MORE = (
     "mAcc", "relative_drop", "APSR", "solved", "NmIoU", "SQ_th", "RQ_th", "SQ_st", "RQ_st", "AP75", "AP_s", "AP_m",
     "AP_l", "AP_box", "AP50_box", "mBIoU", "BIoU_segments",
 )  # fmt: skip
-PLAIN = {"IoU_prompted": "IoU of prompts", "BIoU_prompted": "boundary IoU", "prompted_found": "found"}
+PLAIN = {
+    "ASR": "attack success rate",
+    "IoU_prompted": "IoU of prompts",
+    "BIoU_prompted": "boundary IoU",
+    "prompted_found": "found",
+}
 SMALL = {"PQ_th": ("PQ", "things"), "PQ_st": ("PQ", "stuff"), "AP_box": ("AP", "boxes"), "ASR": ("ASR", "")}
 
 
@@ -37,7 +44,7 @@ def has(summary: Mapping[str, Any], name: str) -> bool:
 
 
 def leading(summary: Mapping[str, Any]) -> str:
-    """The score that the page speaks of: PQ of a panoptic run, AP of an instance run, else mIoU.
+    """The score that the page speaks of: PQ of a panoptic run, AP of instances, accuracy of a classifier, else mIoU.
 
     >>> leading({"clean": {"mIoU": 0.5, "AP": 0.2}}), leading({"clean": {"mIoU": 0.5}})
     ('AP', 'mIoU')
@@ -46,7 +53,7 @@ def leading(summary: Mapping[str, Any]) -> str:
 
 
 def columns(summary: Mapping[str, Any]) -> list[str]:
-    """The scores of the main table, the leading one first; of a run with segments only those that it has."""
+    """The scores of the main table, the headline first; of a run with segments only those that it has."""
     first = leading(summary)
     return [n for n in COLUMNS[first] if first == "mIoU" or has(summary, n)]
 
@@ -60,6 +67,8 @@ def curves(summary: Mapping[str, Any]) -> list[str]:
 def tiles(summary: Mapping[str, Any]) -> list[str]:
     """The two scores, or the one, that stand on top of the page."""
     first = leading(summary)
+    if first == "accuracy":
+        return ["ASR", first]
     beside = {"PQ": ["AP", "mIoU"], "AP": ["mIoU"], "IoU_prompted": [], "mIoU": ["aAcc"]}[first]
     return [first, *[n for n in beside if first == "mIoU" or has(summary, n)][:1]]
 

@@ -32,7 +32,8 @@ from robustseg.report.words import DEFINITIONS, TERMS, cautions, headline
 __all__ = ["environment", "html", "markdown", "members", "report", "write"]
 
 PROBLEMS_SHOWN = 40
-BY_CLASS = (("PQ_per_class", "PQ"), ("AP_per_class", "AP"), ("IoU", "IoU"))
+OF_PIXELS = ("aAcc", "mIoU", "NmIoU", "APSR", "solved", "relative_drop", "recall")  # no numbers of a classifier
+BY_CLASS = (("PQ_per_class", "PQ"), ("AP_per_class", "AP"), ("accuracy_per_class", "accuracy"), ("IoU", "IoU"))
 
 
 def report(folder: str | Path) -> Path:
@@ -92,7 +93,7 @@ def html(run: Run) -> str:
         bounded=bounded,
         label=label,
         tiles=tiles(run.summary),
-        semantic=leading(run.summary) == "mIoU",
+        semantic=leading(run.summary) in ("mIoU", "accuracy"),
         troubled=any(e.count(n) for e in entries for n in ("violations", "failed", "not_applicable")),
         gallery=kept,
         fated=fated,
@@ -190,7 +191,8 @@ def definitions(summary: Mapping[str, Any]) -> list[tuple[str, list[Any]]]:
         found.setdefault(str(name), []).append(str(meaning))
     for name, meaning in DEFINITIONS.items():
         found.setdefault(name, []).append(meaning)
-    for name in ("PQ", "AP", "mBIoU", "IoU_prompted", "fates"):
+    of_pixels = OF_PIXELS if leading(summary) == "accuracy" else ()
+    for name in ("PQ", "AP", "mBIoU", "IoU_prompted", "fates", "accuracy", *of_pixels):
         if not has(summary, name) and not (summary["clean"].get(name) and name == "fates"):
             found.pop(name, None)  # no such number on this page
     return [(TERMS.get(name, name), meanings) for name, meanings in found.items()]

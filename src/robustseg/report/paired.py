@@ -37,7 +37,7 @@ def difference(a: Run, b: Run, spec: str, score: str = "mIoU") -> Difference | N
     """The paired difference under one attack ("" = clean); None where the runs share fewer than two scored images.
 
     Both runs are resampled by the same draws of images, so that what is hard in both cancels. Classes must be the same.
-    ``score``: mIoU, PQ, AP or IoU_prompted; None too where either run has no such rows.
+    ``score``: mIoU, PQ, AP, IoU_prompted or accuracy; None too where either run has no such rows.
     Source: Efron & Tibshirani, 1993, ch. 13 (percentile interval).
     """
     from robustseg.evaluation.bootstrap import interval, resamples
@@ -84,4 +84,6 @@ def resampled(
         sums = np.array([[sum(s["prompted"]["iou"]), len(s["prompted"]["iou"])] for s in stats], np.float64)
         return ratio(weights @ sums[:, 0], weights @ sums[:, 1])
     t = stack(stats, len(classes))
+    if score == "accuracy":
+        return ratio(weights @ t.right, weights @ t.valid)
     return mean_iou(weights @ t.inter, weights @ t.pred, weights @ t.target)

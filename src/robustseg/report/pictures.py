@@ -16,7 +16,7 @@ from robustseg.report.load import Run, number
 __all__ = ["Attacked", "Card", "Gallery", "Picture", "gallery", "inside"]
 
 DISPLAY_WIDTH = 640
-SCORES = ("PQ", "AP", "IoU_prompted")
+SCORES = ("PQ", "AP", "IoU_prompted", "accuracy")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class Picture:
 class Attacked:
     """What one attack made of the image. ``gain``: the perturbation is shown this many times as large, around grey.
 
-    ``layer``: the predicted segments, to lie on the image; ``fates`` and ``prompts``: what became of each.
+    ``layer``: the predicted segments, to lie on the image; ``fates`` and ``prompts``: what became of each. Of a
+    classifier ``was`` and ``now`` are the true class and the one that the attacked image is given.
     """
 
     spec: str
@@ -45,6 +46,8 @@ class Attacked:
     layer: Picture | None = None
     fates: Listed | None = None
     prompts: Sequence[tuple[int, float, float | None]] = ()
+    was: str = ""
+    now: str = ""
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,8 @@ def attacked(item: Mapping[str, Any], image: Mapping[str, Any], budget: Budget, 
         {n: v for n in (*SCORES, "mIoU", "aAcc") if (v := number(item.get(n))) is not None},
         budget.layer(part(item).get("layer")),
         *told.of(spec, image),
+        was=str(image.get("class", "")),
+        now=str(item.get("class", "")),
     )
 
 

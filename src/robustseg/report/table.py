@@ -19,6 +19,7 @@ SCORES = {  # the leading one is followed by its interval
     "PQ": ("PQ", "PQ_th", "PQ_st", "SQ", "RQ", "AP", "AP50", "mIoU", "aAcc", "ASR"),
     "AP": ("AP", "AP50", "AP_box", "mIoU", "aAcc", "ASR"),
     "IoU_prompted": ("IoU_prompted",),
+    "accuracy": ("ASR", "accuracy", "mAcc"),
     "mIoU": ("aAcc", "mIoU", "NmIoU", "ASR"),
 }
 TAIL = ("gradients", "s/img", "problems")

@@ -34,9 +34,11 @@ def worst_ci(run: Run, metric: str) -> tuple[float, float] | None:
 
 
 def headline(run: Run) -> str:
-    """One sentence that says what happened, with its interval and what it is worth."""
+    """One sentence that says what happened, with its interval and what it is worth; of a classifier see `fooled`."""
     s = run.summary
     score = leading(s)
+    if score == "accuracy":
+        return fooled(run)
     clean, worst = number(s["clean"].get(score)), s.get("worst_case") or {}
     attack = strongest(run.entries, score)
     images = count(int(s.get("images") or 0), "image")
@@ -57,6 +59,32 @@ def headline(run: Run) -> str:
     noise = baseline(run.entries, attack.spec.ball, score)
     if noise is not None:
         text += f". Random noise of that size leaves {percent(noise.get(score))} %"
+    return tidy(text + ".")
+
+
+def fooled(run: Run) -> str:
+    """The headline of a classifier: its attack success rate."""
+    s = run.summary
+    attack, worst = strongest(run.entries, "accuracy"), s.get("worst_case") or {}
+    images = count(int(s.get("images") or 0), "image")
+    start = f"Left alone, the classifier is right on {percent(number(s['clean'].get('accuracy')))} % of {images}"
+    if attack is None:
+        return tidy(start + "; no attack has a score.")
+    size = f" at ε = {attack.spec.ball}" if attack.spec.eps_text else ""
+    pair = attack.ci("ASR")
+    sure = f" (95 % interval {span(pair)} %)" if pair else ""
+    text = (
+        f"{start}; the strongest attack, {attack.spec.name}{size}, fools it on {percent(attack.get('ASR'))} % of those"
+    )
+    text += f"{sure}, which leaves an accuracy of {percent(attack.get('accuracy'))} %"
+    low = number(worst.get("ASR"))
+    if low is not None:
+        name = ball(worst.get("eps"), worst.get("norm") or "linf", worst.get("region"))
+        where = f" at ε = {name}" if worst.get("eps") and name != attack.spec.ball else ""
+        text += f"; the worst of all attacks for each image{where} fools it on {percent(low)} %"
+    noise = baseline(run.entries, attack.spec.ball, "ASR")
+    if noise is not None:
+        text += f". Random noise of that size fools it on {percent(noise.get('ASR'))} %"
     return tidy(text + ".")
 
 
@@ -137,6 +165,7 @@ DEFINITIONS: dict[str, Markup] = {
     ),
     "NmIoU": Markup("Each image weighs the same, so that rare classes and small scenes weigh more than in mIoU."),
     "ASR": Markup("<i>Σ flipped / Σ clean-right</i>. What was wrong from the start is no success."),
+    "accuracy": Markup("Of attacked images also called <i>robust accuracy</i>."),
     "worst_case": Markup(
         "An attacker who knows all attacks of the table and may choose for every image. "
         "Never above the strongest single attack."

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from robustseg.errors import UserError
-from robustseg.ops.size import at_label_size
+from robustseg.ops.size import WHOLE_IMAGE, at_label_size
 from robustseg.tasks import decode, regions, semantic
 from robustseg.tasks.decode import Instances
 from robustseg.tasks.panoptic import PanopticMap
@@ -41,7 +41,7 @@ def predict(
     *,
     most: int = decode.MOST,
 ) -> Prediction:
-    """The prediction at label size ``(H,W)`` for ``tasks`` out of semantic, panoptic, instance, prompted.
+    """The prediction at label size ``(H,W)`` for ``tasks``: semantic, panoptic, instance, prompted, classification.
 
     ``things (C,)`` says which of the model's classes are countable; ``most`` detections are taken from queries (regions
     have their model's own number). Semantic labels of regions are painted from
@@ -50,7 +50,7 @@ def predict(
     things = [bool(t) for t in things]
     asked = set(tasks)
     if isinstance(output, DenseOutput):
-        _refuse(asked - {"semantic"}, "scores of every pixel")
+        _refuse(asked - {"semantic", WHOLE_IMAGE}, "scores of every pixel")
         return Prediction(labels=semantic.predict(output, size))
     if isinstance(output, RegionOutput):
         _refuse(asked - {"semantic", "instance"}, "regions")
