@@ -223,7 +223,7 @@ class Attack:
         ``region (B,H,W)`` bool, where the attacker may write. ``ids`` seed the draws (default: a content hash).
         Raises: UserError for input that cannot be attacked. The model is left exactly as it was.
         """
-        models = [model] if hasattr(model, "spec") or not isinstance(model, Sequence) else list(model)
+        models: list[Any] = [model] if hasattr(model, "spec") or not isinstance(model, Sequence) else list(model)
         truths = self._targets(models, images, targets, ids, region)
         if self.region is not None and region is None:
             raise UserError(f"region={self.region} is a word for pixels; pass the pixels as region=, bool (B,H,W)")

@@ -191,7 +191,7 @@ _ENTRIES = (
         random_start=False,
         options={
             "weights": "of the models in their order, e.g. 0.3/0.7, or auto: every gradient of the same L1 norm",
-            "rollout": "auto: gradients of transformers times their attention rollout; none: a weighted BIM",
+            "rollout": "auto: a transformer's gradient times its attention rollout; none: a weighted BIM",
         },
         defaults={"weights": "auto", "rollout": "auto"},
         paper={"eps": "0.031", "step_size": "eps/steps", "steps": "10"},

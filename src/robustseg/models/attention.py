@@ -157,7 +157,7 @@ def _noted(
     more = options.get("position_bias")
     bias = more if bias is None else bias if more is None else bias + more
     found.layers.append((module, _layer(found, module, query, key, from_projections(query, key, scale, bias))))
-    eager = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
+    eager: Any = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
     before = found.originals[id(module.config)]
     return ALL_ATTENTION_FUNCTIONS.get_interface(before or "eager", eager)(
         module, query, key, value, attention_mask, **options
