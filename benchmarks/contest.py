@@ -72,7 +72,7 @@ def ours(name: str, network: nn.Module, x: Tensor, y: Tensor, eps: float, step: 
     chosen = attack(name, eps=repr(eps), steps=steps, step_size=repr(step))
     flat = y.dim() == 1
     goal = build.objective(chosen.entry, chosen.params, None)
-    search = build.search(chosen.entry, chosen.params, goal, False)
+    search = build.search(chosen.entry, chosen.params, goal, *build.judges(chosen.entry, chosen.params, False))
 
     def forward(images: Tensor, target: object, state: object) -> DenseOutput:
         logits = network(images)

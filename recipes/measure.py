@@ -29,11 +29,10 @@ def in_training(network: nn.Module, recipe: Recipe) -> Model:
     """A network as the zoo will present it: normalisation and padding of the recipe. Puts it in eval mode."""
     if recipe.library == "maskrcnn":
         return maskrcnn.adapter(network, recipe.classes, recipe.name, "maskrcnn", size="native")
-    whole = recipe.task == "classification"
     model = wrap(
         network,
-        task=recipe.task if whole or recipe.task == "universal" else "semantic",
-        size=recipe.size if whole else None,
+        task=recipe.task,
+        size=recipe.size if recipe.task == "classification" else None,
         classes=recipe.classes,
         mean=recipe.mean,
         std=recipe.std,

@@ -314,7 +314,7 @@ NUCLEI_MASK2FORMER = Recipe(
         96, 6, 101, model_type="swin", image_size=128, patch_size=4, embed_dim=36, depths=(2, 2, 2, 1),
         num_heads=(2, 4, 8, 16), window_size=4, drop_path_rate=0.0, use_absolute_embeddings=True,
     ),
-    stages=(Stage(3000, (128, 128), 4, (0.7, 2.4)),),
+    stages=(Stage(9000, (128, 128), 4, (0.7, 2.4)),),
     tiles=(128, 96, 400),
     place=1.0,
     outside=3.0,

@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from robustseg.ops.memory import keep_freed
-from robustseg.terminal import bar, emit, guarded, listed, scored
+from robustseg.terminal import bar, emit, guarded, listed, scored, tabled
 
 __all__ = ["app", "main"]
 
@@ -24,9 +24,7 @@ app.add_typer(scenes, name="scenes")
 
 ModelRef = Annotated[str, typer.Option("--model", help="zoo:NAME, hf:PATH, smp:PATH, torchvision:NAME?weights=FILE, "
                                        "timm:NAME?weights=FILE, py:FILE.py:FACTORY")]  # fmt: skip
-ModelRefs = Annotated[
-    list[str], typer.Option("--model", help="As elsewhere; several times: one attack on all of them.")
-]
+ModelRefs = Annotated[list[str], typer.Option("--model", help="As elsewhere; several times: one attack on all.")]
 DataRef = Annotated[str, typer.Option("--data", help="street:val, camvid:PATH:test, folder:PATH …; see `list data`")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
@@ -227,22 +225,7 @@ def list_(
 
     Example: `robustseg list attacks`
     """
-    rows = listed(what)
-    if json:
-        emit(rows)
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    shown = [
-        name
-        for name in ("name", "ref", "attacks", "summary", "source", "task", "parameters", "licence")
-        if name in rows[0]
-    ]
-    table = Table(*shown, box=None, padding=(0, 2, 0, 0))
-    for row in rows:
-        table.add_row(*(str(row.get(name, "")) for name in shown))
-    Console().print(table)
+    (emit if json else tabled)(listed(what))
 
 
 @app.command("explain")
@@ -257,10 +240,7 @@ def explain_(
     from robustseg.catalog.explain import explain, lines
 
     told = explain(name)
-    if json:
-        emit(told)
-    else:
-        print("\n".join(lines(told)))
+    emit(told) if json else print("\n".join(lines(told)))
 
 
 def _explain(name: str | None) -> None:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from robustseg.errors import UserError
 
-__all__ = ["bar", "emit", "guarded", "listed", "scored"]
+__all__ = ["bar", "emit", "guarded", "listed", "scored", "tabled"]
 
 INTERRUPTED = 130
 CONTINUE = "interrupted; what is in the store stays: run the same command again to continue"
@@ -61,6 +61,19 @@ def scored(summary: dict[str, Any], out: Path, json: bool) -> int:
     if bad:
         print(f"warning: {bad} rows failed or broke the rules; see the table and {out}", file=sys.stderr)
     return 1 if bad else 0
+
+
+def tabled(rows: list[dict[str, Any]]) -> None:
+    """Print what ``robustseg list`` shows, one line a thing."""
+    from rich.console import Console
+    from rich.table import Table
+
+    columns = ("name", "ref", "attacks", "summary", "source", "task", "parameters", "licence")
+    shown = [name for name in columns if name in rows[0]]
+    table = Table(*shown, box=None, padding=(0, 2, 0, 0))
+    for row in rows:
+        table.add_row(*(str(row.get(name, "")) for name in shown))
+    Console().print(table)
 
 
 def listed(what: str) -> list[dict[str, Any]]:

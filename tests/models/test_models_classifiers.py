@@ -80,6 +80,10 @@ def test_timm_folder_and_options(tmp_path, photos):
     assert rs.load_model(f"timm:{tmp_path}").spec.digest != model.spec.digest
     with pytest.raises(rs.UserError, match="3 classes but 2 are named"):
         rs.load_model(f"timm:{tmp_path}?classes=a,b")
+    config["model_args"]["checkpoint_path"] = "/elsewhere/evil.pth"
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(rs.UserError, match="model_args may not hold checkpoint_path"):
+        rs.load_model(f"timm:{tmp_path}")
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_1", "shufflenet_v2_x0_5"])

@@ -184,7 +184,7 @@ def test_without_gradients_a_detached_output_may_be_scored(images):
 
 def test_wishes_that_cannot_be_met_are_errors(images):
     model = rs.wrap(OneByOne([[1.0, 0, 0], [0, 1.0, 0]]), classes=AB)
-    with pytest.raises(rs.UserError, match="cannot give attention"):
+    with pytest.raises(rs.UserError, match="gives no attention maps"):
         model(images, want=frozenset({"attention"}))
     with pytest.raises(rs.UserError, match="takes no prompts"):
         model(images, prompts=[1])
@@ -199,7 +199,7 @@ def test_wishes_that_cannot_be_met_are_errors(images):
         ({"mean": (123.0, 116.0, 103.0)}, "pixel_range=255"),
         ({"mean": (0.485, 0.456, 0.406), "pixel_range": 255}, "multiply mean and std by 255"),
         ({"std": (0.0, 1.0, 1.0)}, "positive"),
-        ({"task": "panoptic"}, "'semantic' and 'universal'"),
+        ({"task": "panoptic"}, "'semantic', 'universal'"),
         ({"task": "universal", "things": ["cow"]}, "'cow', which is none of"),
         ({"multiple": 0}, "positive number"),
     ],

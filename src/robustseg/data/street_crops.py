@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,7 +149,7 @@ def _inside(mask: NDArray[np.bool_]) -> Iterator[Box]:
 
     free = np.pad(mask, 1)  # the image ends at its border
     for _ in range(PIECES):
-        depth = ndimage.distance_transform_cdt(free, metric="chessboard")
+        depth: Any = ndimage.distance_transform_cdt(free, metric="chessboard")
         radius = int(depth.max())
         y, x = np.unravel_index(int(depth.argmax()), depth.shape)
         reach = min(radius, (LARGEST + 1) // 2) - 1  # a square of side 2 reach + 1 around the pixel

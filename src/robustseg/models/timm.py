@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 from collections.abc import Mapping
@@ -63,9 +64,12 @@ def load_folder(folder: Path, options: Options, text: str, facts: Mapping[str, A
     name, arguments = str(config.get("architecture")), dict(config.get("model_args") or {})
     if not timm.is_model(name):
         raise UserError(f"{folder / 'config.json'}: timm has no {name!r}{near(name, timm.list_models())}")
-    arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}
+    own = set(inspect.signature(timm.create_model).parameters) & set(arguments)
+    if own:  # such as checkpoint_path: a folder decides about its network, not about other files
+        raise UserError(f"{folder / 'config.json'}: model_args may not hold {', '.join(sorted(own))}")
+    more: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}
     channels = int(config.get("num_classes") or 0)
-    module = build(lambda: timm.create_model(name, pretrained=False, num_classes=channels, **arguments), text)
+    module = build(lambda: timm.create_model(name, pretrained=False, num_classes=channels, **more), text)
     fill(module, load_weights(folder / "model.safetensors"), folder)
     named = facts.get("classes") or config.get("label_names")
     classes = options.classes() or (tuple(map(str, named)) if named else imagenet(channels, options))
@@ -79,7 +83,7 @@ def load_folder(folder: Path, options: Options, text: str, facts: Mapping[str, A
         usual = preparation(config.get("pretrained_cfg") or timm.get_pretrained_cfg(name).to_dict())  # type: ignore
     changed = {"mean", "std", "norm", "size"} & set(options.values)
     prepare = sized(options, usual) if changed else usual
-    about = {"name": name, "arguments": {k: str(v) for k, v in arguments.items()}}
+    about = {"name": name, "arguments": {k: str(v) for k, v in more.items()}}
     return adapter(module, classes, prepare, text, f"timm/{name}", about)
 
 
