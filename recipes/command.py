@@ -120,5 +120,6 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"{recipe.name}:", " ".join(f"{name} {value:.4f}" for name, value in summary(scores).items()))
     for group in ("IoU", "PQ_per_class", "accuracy_per_class"):
         per_class = (f"{name} {value:.3f}" for name, value in scores.get(group, {}).items() if value is not None)
-        print(f"{group}: ", "  ".join(per_class))
+        if scores.get(group):
+            print(f"{group}: ", "  ".join(per_class))
     return 0
