@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -100,7 +100,7 @@ class Tiled:
         begin = torch.tensor([(r, c) for r in rows for c in columns], device=x.device) // self.cell
         owned = _owned(output, own.repeat_interleave(B, 0), begin.repeat_interleave(B, 0), self._things())
         cells = (full[0] // self.cell, full[1] // self.cell)
-        return uncropped(_joined(owned, begin, B, self.kept, cells), (H, W), full)
+        return cast(QueryOutput, uncropped(_joined(owned, begin, B, self.kept, cells), (H, W), full))
 
     def _things(self) -> Tensor:
         return torch.tensor([name in self.spec.things for name in self.spec.classes], device=self.device)

@@ -49,7 +49,7 @@ def from_plain(function: PlainObjective, name: str | None = None) -> Objective:
     label = name or getattr(function, "__name__", type(function).__name__)
 
     def value(view: View, target: SemanticTarget, state: State, progress: float) -> tuple[dict[str, Tensor], State]:
-        values = function(view.output, target)
+        values = function(cast(Output, view.output), target)  # a member of an ensemble sees its own output
         if not isinstance(values, Tensor) or values.shape != view.x.shape[:1]:
             got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
             raise UserError(f"objective {label} gave {got}; it must give one value an image, a tensor ({len(view.x)},)")
