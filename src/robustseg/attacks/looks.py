@@ -37,9 +37,7 @@ class Look:
 Looks = Callable[[Draws, int, int, bool], Iterable[Look]]  # draws, restart, step, "no gradient is wanted any more"
 
 
-def added(
-    images: Tensor, theta: Tensor, target: SemanticTarget, state: State
-) -> tuple[Tensor, SemanticTarget, State]:
+def added(images: Tensor, theta: Tensor, target: SemanticTarget, state: State) -> tuple[Tensor, SemanticTarget, State]:
     """The plain way to apply a perturbation."""
     return images + theta, target, state
 

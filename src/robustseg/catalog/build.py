@@ -12,7 +12,10 @@ from torch import Tensor
 from robustseg.attacks import updates
 from robustseg.attacks.combinators import radius_schedule, restarts
 from robustseg.attacks.constraints import Ball
+from robustseg.attacks.expectation import through
+from robustseg.attacks.looks import Looks, plainly
 from robustseg.attacks.loop import Search, gradient_search
+from robustseg.catalog import eot
 from robustseg.catalog.entries import Entry
 from robustseg.catalog.spec import Params, number, step_length
 from robustseg.objectives.base import Objective, from_plain
@@ -59,17 +62,27 @@ def search(entry: Entry, params: Params, goal: Objective, custom: bool, look: st
     rule = _update(entry, params)
 
     def stage(steps: int) -> Search:
-        return gradient_search(goal, rule, steps, score, random_start=entry.random_start, track=track)
+        return gradient_search(
+            goal, rule, steps, score, random_start=entry.random_start, track=track, looks=looks(params)
+        )
 
     steps = int(params["steps"])
     once = stage(steps) if len(entry.radii) == 1 else radius_schedule(stage, steps, entry.radii)
     return restarts(once, int(params["restarts"]))
 
 
+def looks(params: Params, plain: Looks = plainly) -> Looks:
+    """How a step sees its iterate: as it is, or through the transformations it must survive."""
+    if "eot" not in params:
+        return plain
+    return through(eot.expectation(params["eot"], int(params.get("eot_samples", "1"))), plain)
+
+
 def budget(entry: Entry, params: Params, clean: bool) -> tuple[int, int]:
     """Planned forwards and backwards an image, ``clean``: one forward more for the clean prediction."""
-    steps, count = int(params["steps"]), int(params["restarts"])
-    return count * (steps + len(entry.radii)) + int(clean), count * steps
+    steps, count, samples = int(params["steps"]), int(params["restarts"]), int(params.get("eot_samples", "1"))
+    judged = 2 * steps if "eot" in params else steps  # under an expectation scores have forwards of their own
+    return count * samples * (judged + len(entry.radii)) + int(clean), count * samples * steps
 
 
 def _update(entry: Entry, params: Params) -> updates.Update:

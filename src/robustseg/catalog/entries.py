@@ -21,7 +21,7 @@ _ENTRIES = (
         output=("dense", "region", "prompted"),
         steps=0,
         targeted=False,
-        refused=("step_size", "steps", "update", "objective"),
+        refused=("step_size", "steps", "update", "objective", "eot", "eot_samples"),
     ),
     Entry(
         "fgsm",

@@ -68,4 +68,6 @@ class Entry:
         merged = {**base, **numbers, **given}
         if merged.get("target") != "nearest" and "class" not in given:
             merged.pop("class", None)
+        if merged.get("eot_samples") == "1" and "eot" in merged:
+            merged.pop("eot_samples")  # one spelling of the default
         return merged

@@ -76,7 +76,7 @@ def run(
         images=images,
         target=target,
         state=state,
-        generators=lambda restart: [seeds.generator(seed, i, restart) for i in ids],
+        generators=lambda *draw: [seeds.generator(seed, i, *draw) for i in ids],
         writable=writable,
         early_stop=early_stop,
     )

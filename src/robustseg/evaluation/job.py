@@ -91,6 +91,8 @@ def definite(
     window: int | None = None,
     task: str | Sequence[str] | None = None,
     source: str | Model | None = None,
+    eot: str | None = None,
+    eot_samples: int | None = None,
     baseline: bool = True,
     tick: Tick | None = None,
 ) -> Job:
@@ -100,7 +102,7 @@ def definite(
     limit = None if limit is None else asked.whole(limit, "limit")
     if seed < 0:
         raise UserError(f"seed={seed} is negative; use a whole number from 0 on")
-    wanted = _attacks(attacks, eps, region, baseline)  # the cheap mistakes come first
+    wanted = _attacks(attacks, eps, region, baseline, asked.survival(eot, eot_samples))  # the cheap mistakes come first
     shard = parse_shard(shard) if isinstance(shard, str) else shard
     size = parse_size(resize) if isinstance(resize, str) else resize
     dataset = load_data(data, resize=size) if isinstance(data, str) else data
@@ -185,7 +187,7 @@ def definite(
     )  # fmt: skip
 
 
-def _attacks(attacks: Any, eps: Any, region: str | None, baseline: bool) -> list[Any]:
+def _attacks(attacks: Any, eps: Any, region: str | None, baseline: bool, eot: Mapping[str, Any]) -> list[Any]:
     """Attack objects, one an eps, with the uniform-noise baseline for every norm, eps and region in front."""
     single = isinstance(attacks, str) or not isinstance(attacks, Iterable)
     texts = asked.radii(eps)
@@ -197,9 +199,9 @@ def _attacks(attacks: Any, eps: Any, region: str | None, baseline: bool) -> list
             name = given if isinstance(given, str) else given.spec
             raise UserError(f"attack {name!r} has its own eps and --eps is given too; keep one of the two")
         if is_spec or isinstance(given, catalog.Attack):
-            wanted += [catalog.attack(given, eps=e) for e in texts or [None]]
+            wanted += [asked.surviving(catalog.attack(given, eps=e), eot) for e in texts or [None]]
         else:
-            wanted.append(given)  # a user's own attack object
+            wanted.append(asked.surviving(given, eot))  # a user's own attack object
     if not wanted:
         raise UserError("no attack was asked for; give one, e.g. --attack pgd:steps=20")
     if not baseline:

@@ -49,6 +49,8 @@ def evaluate(
     window: int | None = None,
     task: str | Sequence[str] | None = None,
     source: str | Model | None = None,
+    eot: str | None = None,
+    eot_samples: int | None = None,
     progress: Progress | None = None,
     dry_run: bool = False,
     command: Sequence[str] | None = None,
@@ -61,7 +63,8 @@ def evaluate(
     is another key in the store. ``batch_size="auto"`` halves itself when memory runs out; ``keep`` stores the pictures
     of the worst images. ``task``: what is scored, ``"semantic"``, ``"instance"``, ``"panoptic"`` or several of them
     (default: all that the model can answer and the data can judge). ``source``: another model of the same classes that
-    the attacks are made on, while ``model`` is scored (transfer).
+    the attacks are made on, while ``model`` is scored (transfer). ``eot``: transformations that every attack must
+    survive, ``"noise=0.02,jpeg=30-90"``, of which ``eot_samples`` are drawn a step; images are scored without any.
     Raises UserError for what the user can put right; an attack that fails becomes rows with a status, never a number.
 
     Example::
@@ -75,7 +78,7 @@ def evaluate(
         model, data, attacks, out=folder, eps=eps, limit=limit, seed=seed, device=device, resize=resize,
         fit_data=fit_data, region=region, count=count, class_map=class_map, eight_bit=eight_bit,
         early_stop=early_stop, shard=shard, window=window, task=task, source=source,
-        tick=lambda text, done, of: tell(done, of, text),
+        eot=eot, eot_samples=eot_samples, tick=lambda text, done, of: tell(done, of, text),
     )  # fmt: skip
     if command is not None:
         job.info["argv"] = list(command)

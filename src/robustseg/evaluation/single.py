@@ -14,8 +14,8 @@ import torch
 from robustseg import catalog
 from robustseg.data.images import read_image
 from robustseg.errors import UserError
+from robustseg.evaluation import asked, masks, referee
 from robustseg.evaluation import device as machine
-from robustseg.evaluation import masks, referee
 from robustseg.evaluation.colours import coloured, gain, palette, perturbation, save_index, save_rgb
 from robustseg.evaluation.files import slug, write_json
 from robustseg.ops import seeds
@@ -56,17 +56,19 @@ def attack_images(
     seed: int = 0,
     device: str = "auto",
     window: int | None = None,
+    eot: str | None = None,
+    eot_samples: int | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Attack each picture file by itself and write what came out to ``out/NAME/`` (several: ``out/ATTACK/NAME/``).
 
     ``adversarial.npz`` holds the image losslessly (float32 in [0,1]). Returns per picture ``changed``: the share of
-    pixels whose predicted class changed, the norms, and the cost. Raises UserError for what cannot be read or attacked.
+    pixels whose predicted class changed, the norms, and the cost. ``eot``: as for ``evaluate``. Raises UserError for what cannot be read or attacked.
     """
     if seed < 0:
         raise UserError(f"seed {seed} is negative; use a whole number from 0 on")
-    given = [spec] if isinstance(spec, str) else list(spec)
-    attacks = list({a.spec: a for a in map(_against_prediction, given)}.values())
+    given, survive = [spec] if isinstance(spec, str) else list(spec), asked.survival(eot, eot_samples)
+    attacks = list({a.spec: a for a in (asked.surviving(_against_prediction(g), survive) for g in given)}.values())
     folders = [Path(out) / slug(a.spec) if len(attacks) > 1 else Path(out) for a in attacks]
     names = [Path(p).stem for p in paths]
     if len(set(names)) < len(names):

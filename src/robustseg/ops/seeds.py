@@ -11,9 +11,7 @@ from torch import Tensor
 __all__ = ["content_ids", "generator", "normal", "uniform"]
 
 
-def generator(
-    seed: int, image_id: str, restart: int = 0, step: int = 0, sample: int | None = None
-) -> torch.Generator:
+def generator(seed: int, image_id: str, restart: int = 0, step: int = 0, sample: int | None = None) -> torch.Generator:
     """A CPU generator for one image: the same draws at any batch size, order, shard, device, and for every attack.
 
     ``sample``: of an expectation; each has draws of its own.
