@@ -44,15 +44,17 @@ def objective(entry: Entry, params: Params, custom: Callable[..., Any] | None, l
     if look != "dense":
         made = import_module(SEGMENTS[look]).OBJECTIVES.get(entry.name)
         return _nothing if made is None else made(params)  # noise follows no objective
-    if entry.loss == "metzen":
+    if entry.loss_of(params) == "metzen":
         return metzen(number(params["omega"], "omega"), number(params["tau"], "tau"))
     return semantic(entry.loss, targeted="target" in params)
 
 
-def search(entry: Entry, params: Params, goal: Objective, custom: bool, look: str = "dense") -> Search:
-    """The search: update and score, radius stages, restarts."""
+def search(
+    entry: Entry, params: Params, goal: Objective, custom: bool, look: str = "dense", *, fit: Looks | None = None
+) -> Search:
+    """The search: update and score, radius stages, restarts; ``fit``: looks at all the images that share a variable."""
     targeted = "target" in params
-    score = _hidden_and_kept if entry.loss == "metzen" else _reached if targeted else _wrong
+    score = _hidden_and_kept if entry.loss_of(params) == "metzen" else _reached if targeted else _wrong
     if look != "dense":
         module = import_module(SEGMENTS[look])
         score = getattr(module, "SCORES", {}).get(entry.name, module.harm)
@@ -63,10 +65,10 @@ def search(entry: Entry, params: Params, goal: Objective, custom: bool, look: st
 
     def stage(steps: int) -> Search:
         return gradient_search(
-            goal, rule, steps, score, random_start=entry.random_start, track=track, looks=looks(params)
+            goal, rule, steps, score, random_start=entry.random_start, track=track, looks=looks(params, fit or plainly)
         )
 
-    steps = int(params["steps"])
+    steps = 0 if entry.shared and fit is None else int(params["steps"])
     once = stage(steps) if len(entry.radii) == 1 else radius_schedule(stage, steps, entry.radii)
     return restarts(once, int(params["restarts"]))
 
@@ -81,6 +83,7 @@ def looks(params: Params, plain: Looks = plainly) -> Looks:
 def budget(entry: Entry, params: Params, clean: bool) -> tuple[int, int]:
     """Planned forwards and backwards an image, ``clean``: one forward more for the clean prediction."""
     steps, count, samples = int(params["steps"]), int(params["restarts"]), int(params.get("eot_samples", "1"))
+    steps = 0 if entry.shared else steps
     judged = 2 * steps if "eot" in params else steps  # under an expectation scores have forwards of their own
     return count * samples * (judged + len(entry.radii)) + int(clean), count * samples * steps
 

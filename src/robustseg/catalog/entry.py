@@ -22,7 +22,9 @@ class Entry:
     ``loss``: a key of ``objectives.semantic.LOSSES`` or ``metzen``; attacks on segments have their objective under
     their own name; ``output``: what it looks at (``dense``, ``query``, ``region``, ``prompted``; universal models give
     dense scores too); ``needs_clean``: its objective starts from the clean output, one forward more;
-    ``fits``: the artefact it cannot do without; ``radii``: (factor, share of steps) stages;
+    ``fits``: the artefact it cannot do without; ``goal_loss``: the loss towards a goal, where it is another one;
+    ``shared``: the artefact is the perturbation itself, one for all images, and ``steps`` are those of its fit;
+    ``radii``: (factor, share of steps) stages;
     ``track_ce``: APGD watches the mean cross-entropy; ``members``: names of an ensemble; ``refused``: options that
     would have no meaning here; ``version`` rises when the code changes what the attack computes.
     """
@@ -46,7 +48,13 @@ class Entry:
     output: tuple[str, ...] = ("dense",)
     needs_clean: bool = False
     fits: str = ""
+    goal_loss: str = ""
+    shared: bool = False
     version: int = 1
+
+    def loss_of(self, params: Params) -> str:
+        """The loss that these options mean."""
+        return self.goal_loss if self.goal_loss and "target" in params else self.loss
 
     def known(self) -> tuple[str, ...]:
         """Names of the options it takes."""

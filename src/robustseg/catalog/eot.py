@@ -38,9 +38,8 @@ def canonical(text: str) -> str:
         found = _read(text)
     except UserError:
         return text
-    return "+".join(
-        f"{name}:{'-'.join(map(text_of, dict.fromkeys(found[name])))}" for name in TRANSFORMS if name in found
-    )
+    words = {name: "-".join(map(text_of, dict.fromkeys(ends))) for name, ends in found.items()}
+    return "+".join(f"{name}:{words[name]}" for name in TRANSFORMS if name in words)
 
 
 def expectation(text: str, samples: int = 1) -> Expectation:
@@ -58,8 +57,7 @@ def expectation(text: str, samples: int = 1) -> Expectation:
 def _read(text: str) -> dict[str, tuple[Fraction, Fraction]]:
     found: dict[str, tuple[Fraction, Fraction]] = {}
     for part in filter(None, (p.strip() for p in re.split(r"[,+]", text))):
-        name, sign, value = (w.strip() for w in re.split(r"([=:])", part, maxsplit=1)) if re.search("[=:]", part) else (
-            part, "", "")  # fmt: skip
+        name, value = (w.strip() for w in (*re.split("[=:]", part, maxsplit=1), "")[:2])
         if name not in TRANSFORMS:
             near = difflib.get_close_matches(name, TRANSFORMS, n=1, cutoff=0.5)
             words = f"did you mean {near[0]}?" if near else f"known: {', '.join(TRANSFORMS)}"

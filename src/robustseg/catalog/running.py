@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from robustseg.attacks.combinators import only
 from robustseg.attacks.constraints import Ball
 from robustseg.attacks.loop import UNTRIED, Found, Problem, Search
-from robustseg.catalog import build, outputs
+from robustseg.catalog import build, outputs, universal
 from robustseg.catalog.goals import class_index, goal_labels
 from robustseg.errors import UserError
 from robustseg.objectives.base import Objective
@@ -32,7 +33,7 @@ from robustseg.types import (
 if TYPE_CHECKING:
     from robustseg.catalog.attack import Attack
 
-__all__ = ["run"]
+__all__ = ["Ready", "ready", "run"]
 
 
 def run(
@@ -46,13 +47,63 @@ def run(
     early_stop: bool,
 ) -> AttackResult:
     """See ``Attack.__call__``, which has checked what comes in and frozen the model."""
-    look = outputs.view(attack.entry, model)
     device = next((p.device for p in model.module.parameters()), images.device)
     images = images.detach().to(device)
-    forward = outputs.forward(model, look, (images.shape[-2], images.shape[-1]))
-
     truth = targets if isinstance(targets, SemanticTarget) or targets is None else SemanticTarget(targets)
-    truth = None if truth is None else truth.to(device)
+    look = outputs.view(attack.entry, model)
+    writable = None if region is None else region.to(device)
+    one = ready(attack, model, look, images, None if truth is None else truth.to(device), writable)
+    search = build.search(attack.entry, attack.params, one.objective, attack.function is not None, look)
+    problem = Problem(
+        forward=one.forward,
+        images=images,
+        target=one.target,
+        state=one.state,
+        generators=lambda *draw: [seeds.generator(seed, i, *draw) for i in ids],
+        writable=writable,
+        early_stop=early_stop,
+    )
+    start = None
+    if attack.entry.shared:
+        assert attack.artefact is not None
+        start = universal.start(attack.artefact, images)
+    found = _found(search, problem, build.ball(attack.params), start, one.applicable)
+    return AttackResult(
+        images=images + found.theta,
+        score=found.score,
+        forwards=found.forwards + one.forwards,
+        backwards=found.backwards,
+        trace=found.trace,
+        goal=None if one.goal is None else one.goal.labels,
+        applicable=one.applicable,
+        fault=torch.where((found.score < 1) & (found.fault != UNTRIED), found.fault, 0),
+    )
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Images ``(B,3,H,W)`` with all that an attack wants to know of them. ``forwards``: what this took an image."""
+
+    images: Tensor
+    forward: Callable[[Tensor, SemanticTarget, State], Output]
+    target: SemanticTarget
+    goal: SemanticTarget | None
+    applicable: Tensor
+    objective: Objective
+    state: State
+    forwards: int
+
+
+def ready(
+    attack: Attack,
+    model: Model,
+    look: str,
+    images: Tensor,
+    truth: SemanticTarget | None,
+    writable: Tensor | None = None,
+) -> Ready:
+    """Reference, goal, objective and its state for images and truth on the model's device."""
+    forward = outputs.forward(model, look, (images.shape[-2], images.shape[-1]))
     clean: Output | None = None
     if attack.needs_clean:
         with torch.no_grad():
@@ -61,36 +112,15 @@ def run(
     goal = goal_labels(attack.params, model, reference, _dense(clean, images)) if attack.targeted else None
     # an objective on segments knows its goal by name and keeps the reference; one on pixels runs towards the goal
     target = reference if goal is None or look != "dense" else goal
-    writable = None if region is None else region.to(device)
     applicable = _applicable(goal or target, reference, writable, attack.params.get("target") == "nearest")
-
     objective: Objective = build.objective(attack.entry, attack.params, attack.function, look)
-    search = build.search(attack.entry, attack.params, objective, attack.function is not None, look)
     constants = {"reference": reference.labels, **(attack.artefact.tensors if attack.artefact else {})}
     if "class" in attack.params:
-        constants["class"] = torch.full((len(images),), class_index(model, attack.params["class"]), device=device)
+        index = class_index(model, attack.params["class"])
+        constants["class"] = torch.full((len(images),), index, device=images.device)
     zero = torch.zeros_like(images)
     state: State = objective.init(View(images, images, zero, clean or DenseOutput(zero)), target, constants)
-    problem = Problem(
-        forward=forward,
-        images=images,
-        target=target,
-        state=state,
-        generators=lambda *draw: [seeds.generator(seed, i, *draw) for i in ids],
-        writable=writable,
-        early_stop=early_stop,
-    )
-    found = _found(search, problem, build.ball(attack.params), applicable)
-    return AttackResult(
-        images=images + found.theta,
-        score=found.score,
-        forwards=found.forwards + int(clean is not None),
-        backwards=found.backwards,
-        trace=found.trace,
-        goal=None if goal is None else goal.labels,
-        applicable=applicable,
-        fault=torch.where((found.score < 1) & (found.fault != UNTRIED), found.fault, 0),
-    )
+    return Ready(images, forward, target, goal, applicable, objective, state, int(clean is not None))
 
 
 def _dense(clean: Output | None, images: Tensor) -> DenseOutput | None:
@@ -142,13 +172,13 @@ def _applicable(target: SemanticTarget, reference: SemanticTarget, writable: Ten
     return applicable if writable is None else applicable & writable.flatten(1).any(1)
 
 
-def _found(search: Search, problem: Problem, ball: Ball, applicable: Tensor) -> Found:
+def _found(search: Search, problem: Problem, ball: Ball, start: Tensor | None, applicable: Tensor) -> Found:
     """Search where there is something to do; other images come back untouched, with score NaN, at no cost."""
     keep = applicable.nonzero().flatten()
     if len(keep) == len(applicable):
-        return search(problem, ball, None, 0)
+        return search(problem, ball, start, 0)
     if len(keep):
-        return only(search, keep)(problem, ball, None, 0)
+        return only(search, keep)(problem, ball, start, 0)
     nothing = torch.zeros_like(applicable, dtype=torch.int64)
     unknown = problem.images.new_full((len(applicable), 1), torch.nan)
     untried = torch.full_like(nothing, UNTRIED, dtype=torch.uint8)

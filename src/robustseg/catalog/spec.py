@@ -88,7 +88,7 @@ def canonical(key: str, text: str) -> str:
     try:
         if key == "eot":
             return eot.canonical(text)
-        if key in ("steps", "restarts", "eot_samples"):
+        if key in ("steps", "restarts", "eot_samples", "images"):
             return str(int(text)) if text.isascii() and text.isdecimal() else text
         if key == "step_size" and text.startswith("eps") and text != "eps/steps":
             factor = _factor(text)
@@ -168,7 +168,7 @@ def check(name: str, params: Params) -> None:
     for key, choices in CHOICES.items():
         if params.get(key, choices[0]) not in choices:
             raise UserError(f"attack {name}: {key}={params[key]}; choose one of {', '.join(choices)}")
-    for key in ("steps", "restarts", "eot_samples"):
+    for key in ("steps", "restarts", "eot_samples", "images"):
         text = params.get(key, "1")
         if not (text.isascii() and text.isdecimal()) or (key != "steps" and int(text) == 0):
             raise UserError(f"attack {name}: {key}={text} is not a whole number of {key}")

@@ -274,7 +274,7 @@ def _options(attack: Any) -> dict[str, Any] | None:
     params = getattr(attack, "params", None)
     if params is None:
         return None
-    return {k: masks.canonical(v) if k in ("target", "region") else v for k, v in sorted(params.items())}
+    return {k: masks.canonical(v) if k in ("target", "region", "file") else v for k, v in sorted(params.items())}
 
 
 def _about(artefact: Any) -> dict[str, Any]:

@@ -63,7 +63,8 @@ def attack_images(
     """Attack each picture file by itself and write what came out to ``out/NAME/`` (several: ``out/ATTACK/NAME/``).
 
     ``adversarial.npz`` holds the image losslessly (float32 in [0,1]). Returns per picture ``changed``: the share of
-    pixels whose predicted class changed, the norms, and the cost. ``eot``: as for ``evaluate``. Raises UserError for what cannot be read or attacked.
+    pixels whose predicted class changed, the norms, and the cost.
+    ``eot``, ``eot_samples``: as for ``evaluate``. Raises UserError for what cannot be read or attacked.
     """
     if seed < 0:
         raise UserError(f"seed {seed} is negative; use a whole number from 0 on")
@@ -92,7 +93,7 @@ def attack_images(
 def _against_prediction(spec: str) -> catalog.Attack:
     """There is no truth: an attack on it becomes one on the clean prediction."""
     attack = catalog.attack(spec)
-    if attack.needs_fit:
+    if attack.needs_fit and attack.artefact is None:
         raise UserError(f"{attack.name} must be fitted on a data set; use `robustseg evaluate`, or another attack")
     if "reference" in attack.given or attack.reference == "pred":
         return attack
