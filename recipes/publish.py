@@ -40,7 +40,7 @@ def publish(
     images, labels = read(ref, objects=recipe.task in ("universal", "instance"))
     describe(network, recipe, folder, {})
     scores = measure_task(exported(recipe, folder), images, labels, recipe)
-    command = f"python recipes/train.py {recipe.name}" + ("" if bfloat16 else " --float32")
+    command = f"python recipes/train.py {recipe.name}" + (" --float32" if precision == "float32" else "")
     clean = summary(scores) | {"measured": f"{command} (last lines)"}
     describe(network, recipe, folder, clean)
     curve.parent.mkdir(parents=True, exist_ok=True)

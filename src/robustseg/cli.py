@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from robustseg.ops.memory import keep_freed
-from robustseg.terminal import bar, emit, guarded, listed, scored, tabled
+from robustseg.terminal import bar, emit, explained, guarded, listed, scored, tabled
 
 __all__ = ["app", "main"]
 
@@ -29,6 +29,8 @@ DataRef = Annotated[str, typer.Option("--data", help="street:val, camvid:PATH:te
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of all random draws.")]
+Eot = Annotated[str | None, typer.Option(help="What attacks must survive: noise=0.02,jpeg=30-90 … (docs/eot.md).")]
+EotSamples = Annotated[int | None, typer.Option(min=1, help="Draws of these a step; default 1.")]
 Window = Annotated[int | None, typer.Option(help="Side of a sliding window for large images, in pixels.")]
 
 
@@ -72,6 +74,8 @@ def evaluate(
     source: Annotated[
         str | None, typer.Option(help="Model the attacks are made on; --model is scored (transfer).")
     ] = None,
+    eot: Eot = None,
+    eot_samples: EotSamples = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Measure a step and say what the run would cost.")] = False,
     json: Json = False,
 ) -> int:
@@ -87,7 +91,8 @@ def evaluate(
             model if len(model) > 1 else model[0], data, list(attack), out=out, eps=eps, limit=limit, seed=seed,
             batch_size=batch_size, device=device, resize=resize, fit_data=fit_data, region=region, count=count,
             class_map=class_map, eight_bit=eight_bit, shard=shard, keep=keep, early_stop=early_stop, window=window,
-            task=task, source=source, progress=progress, dry_run=dry_run, command=["robustseg", *sys.argv[1:]],
+            task=task, source=source, eot=eot, eot_samples=eot_samples, progress=progress, dry_run=dry_run,
+            command=["robustseg", *sys.argv[1:]],
         )  # fmt: skip
     if dry_run:
         from robustseg.evaluation.plan import describe
@@ -194,6 +199,8 @@ def attack(
     seed: Seed = 0,
     device: Device = "auto",
     window: Window = None,
+    eot: Eot = None,
+    eot_samples: EotSamples = None,
     json: Json = False,
 ) -> None:
     """Attack your own pictures; what the model sees in the clean picture is the reference.
@@ -204,8 +211,9 @@ def attack(
         from robustseg.evaluation.single import attack_images
 
         found = attack_images(
-            images, model, attack, out=out, seed=seed, device=device, window=window, progress=progress
-        )
+            images, model, attack, out=out, seed=seed, device=device, window=window, eot=eot,
+            eot_samples=eot_samples, progress=progress,
+        )  # fmt: skip
     if json:
         emit(found)
     else:
@@ -243,14 +251,6 @@ def explain_(
     emit(told) if json else print("\n".join(lines(told)))
 
 
-def _explain(name: str | None) -> None:
-    if name is not None:
-        from robustseg.models.findings import explain
-
-        print(explain(name))
-        raise typer.Exit()
-
-
 @app.command()
 def doctor(
     model: ModelRef,
@@ -262,7 +262,7 @@ def doctor(
     explain: Annotated[
         str | None,
         typer.Option(
-            callback=_explain, is_eager=True, metavar="NAME", help="Print what a finding means and how to mend it."
+            callback=explained, is_eager=True, metavar="NAME", help="Print what a finding means and how to mend it."
         ),
     ] = None,
     json: Json = False,

@@ -102,6 +102,17 @@ def listed(what: str) -> list[dict[str, Any]]:
     raise UserError(f"cannot list {what!r}; choose attacks, models or data")
 
 
+def explained(name: str | None) -> None:
+    """Print what a finding of the doctor means, and leave: an eager option."""
+    if name is not None:
+        import typer
+
+        from robustseg.models.findings import explain
+
+        print(explain(name))
+        raise typer.Exit()
+
+
 def guarded(app: Callable[..., Any], argv: Sequence[str], aborts: tuple[type[BaseException], ...]) -> NoReturn:
     """Run a typer app and leave with its exit code: one line for every error, a traceback only with ``--debug``."""
     debug = "--debug" in argv

@@ -20,6 +20,9 @@ def numbers(entry: Entry, paper: bool) -> str:
     params = entry.params({}, paper)
     hidden = {"norm", "reference", "restarts" if params.get("restarts") == "1" else "", "update", "steps"}
     shown = {k: params[k] for k in ("eps", *params) if k in params and k not in hidden}
+    if entry.shared:
+        given = ", ".join(f"{k}={v}" for k, v in shown.items() if k != "images")
+        return f"fit: {params['steps']} gradients on each of {params['images']} images; {given}"
     if entry.members:
         gradients = sum(m.budget[1] for m in attack(entry.name + ("@paper" if paper else "")).members)
     else:

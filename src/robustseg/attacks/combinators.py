@@ -99,7 +99,8 @@ def radius_schedule(stage: Callable[[int], Search], steps: int, plan: Sequence[t
             fault = joined_faults(fault, found.fault)
             start = found.theta
         # scores of the larger balls are no achievement at eps: the trace of those stages is unknown
-        unknown = found.trace.new_full((len(found.score), int(steps - lengths[-1])), float("nan"))
+        each = max((found.trace.shape[1] - 1) // max(lengths[-1], 1), 1)  # gradients a step
+        unknown = found.trace.new_full((len(found.score), int(steps - lengths[-1]) * each), float("nan"))
         trace = torch.cat([unknown, found.trace], 1)
         return Found(found.theta, found.score, forwards, backwards, trace, fault)
 

@@ -57,14 +57,18 @@ class Bound:
 
 @dataclass(frozen=True)
 class Ball:
-    """Perturbations of norm at most ``eps`` (same unit as the pixels), images inside [0,1]."""
+    """Perturbations of norm at most ``eps`` (same unit as the pixels), images inside [0,1].
+
+    Without ``box`` the perturbation is everything there is, as a tile that is put on many images.
+    """
 
     kind: str
     eps: float
+    box: bool = True
 
     def bind(self, images: Tensor, writable: Tensor | None = None) -> Bound:
         """The ball around ``images (B,3,H,W)``; outside ``writable (B,H,W)`` bool the perturbation is exactly 0."""
-        low, high = -images, 1 - images
+        low, high = (-images, 1 - images) if self.box else (-torch.ones_like(images), torch.ones_like(images))
         if self.kind == "linf":
             low, high = low.clamp_min(-self.eps), high.clamp_max(self.eps)
         mask = None
@@ -75,4 +79,4 @@ class Ball:
 
     def scaled(self, factor: float) -> Ball:
         """The same ball, ``factor`` times as large (radius schedules)."""
-        return Ball(self.kind, self.eps * factor)
+        return replace(self, eps=self.eps * factor)

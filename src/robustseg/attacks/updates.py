@@ -25,11 +25,12 @@ Step = Callable[[int, int, Tensor, Tensor, Tensor, State, Bound], tuple[Tensor, 
 
 @dataclass(frozen=True)
 class Update:
-    """A named step rule."""
+    """A named step rule; ``tracks``: it looks at what it is told of its progress."""
 
     name: str
     init: Callable[[Tensor, Bound], State]
     step: Step
+    tracks: bool = False
 
 
 def _column(value: Tensor, like: Tensor) -> Tensor:
@@ -156,4 +157,4 @@ def apgd(first_step: float = 2.0, inertia: float = 0.75, threshold: float = 0.75
         s["previous"] = theta
         return new, s
 
-    return Update("apgd", init, step)
+    return Update("apgd", init, step, tracks=True)

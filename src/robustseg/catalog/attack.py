@@ -7,19 +7,20 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import reduce
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from robustseg.attacks.combinators import join_traces
-from robustseg.catalog import build, ensemble, running
+from robustseg.catalog import build, ensemble, running, universal
 from robustseg.catalog.artefact import Artefact, class_pixels
 from robustseg.catalog.door import as_map, check_input
 from robustseg.catalog.entries import ENTRIES, Entry
 from robustseg.catalog.spec import Params, number, step_length, text_of
 from robustseg.errors import UserError
-from robustseg.ops import seeds
+from robustseg.ops import digest, seeds
 from robustseg.ops.state import frozen
 from robustseg.types import AttackResult, DataSet, Model, SemanticTarget
 
@@ -28,6 +29,7 @@ __all__ = ["FITTED", "Attack"]
 FITTED = {  # kind of artefact -> what it holds, and what to use instead
     "class-pixels": ("class counts", "strong"),
     "panoptic-prices": ("class prices", "mask-break"),
+    universal.KIND: ("its perturbation", "pgd"),
 }
 
 
@@ -117,8 +119,16 @@ class Attack:
 
     @property
     def fit_name(self) -> str:
-        """What kind of artefact it needs; attacks of one name share it, whatever their radius."""
-        return self.entry.fits
+        """What kind of artefact it needs; attacks of one name share it, whatever their radius.
+
+        A universal perturbation is shared by attacks of the same options only.
+        """
+        if not self.entry.shared:
+            return self.entry.fits
+        fitted = {k: v for k, v in self.params.items() if k not in ("region", "file")}
+        scene = Path(fitted.get("target", ""))
+        read = digest.of_bytes(scene.read_bytes()) if scene.is_file() else None
+        return f"{self.entry.fits}-{digest.of_json([sorted(fitted.items()), read])}"
 
     @property
     def members(self) -> tuple[Attack, ...]:
@@ -146,7 +156,7 @@ class Attack:
         """
         if self.entry.members:
             return list(dict.fromkeys(w for m in self.members for w in m.warnings))
-        if self.entry.random_start or self.params["update"] not in ("sign", "momentum"):
+        if self.entry.random_start or self.params["update"] not in ("sign", "momentum") or "file" in self.params:
             return []
         eps, steps = number(self.params["eps"], "eps"), int(self.params["steps"])
         reach = steps * step_length(self.params)
@@ -179,6 +189,9 @@ class Attack:
             from robustseg.catalog.prices import fit_prices
 
             return fit_prices(self, model, dataset, seed)
+        if self.entry.shared:
+            with torch.inference_mode(False), frozen(model.module):
+                return universal.fit_tile(self, model, dataset, seed)
         samples = (dataset[i] for i in range(len(dataset)))
         return class_pixels(samples, len(model.spec.classes), dataset.ignore, dataset.ref)
 
@@ -195,6 +208,9 @@ class Attack:
                 f"{self.name} needs {what} of other images: a = attack.fit(model, data); "
                 f"attack.with_artefact(a); or use {other}, which needs none"
             )
+        if self.entry.shared:
+            universal.check_tile(self.artefact, self.eps)
+            return
         known, classes = len(next(iter(self.artefact.tensors.values()))), len(model.spec.classes)
         if known != classes:
             raise UserError(f"{self.name} was fitted for {known} classes, the model has {classes}; fit it again")

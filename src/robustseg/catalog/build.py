@@ -12,8 +12,11 @@ from torch import Tensor
 from robustseg.attacks import updates
 from robustseg.attacks.combinators import radius_schedule, restarts
 from robustseg.attacks.constraints import Ball
+from robustseg.attacks.expectation import through
+from robustseg.attacks.looks import Looks, plainly
 from robustseg.attacks.loop import Search, gradient_search
 from robustseg.attacks.rules import Rule, summed
+from robustseg.catalog import eot
 from robustseg.catalog.entries import Entry
 from robustseg.catalog.spec import Params, number, step_length
 from robustseg.objectives.base import Objective, from_plain
@@ -45,7 +48,7 @@ def objective(entry: Entry, params: Params, custom: Callable[..., Any] | None, l
     if look != "dense":
         made = import_module(SEGMENTS[look]).OBJECTIVES.get(entry.name)
         return _nothing if made is None else made(params)  # noise follows no objective
-    if entry.loss == "metzen":
+    if entry.loss_of(params) == "metzen":
         return metzen(number(params["omega"], "omega"), number(params["tau"], "tau"))
     return semantic(entry.loss, targeted="target" in params)
 
@@ -53,7 +56,7 @@ def objective(entry: Entry, params: Params, custom: Callable[..., Any] | None, l
 def judges(entry: Entry, params: Params, custom: bool, look: str = "dense") -> tuple[Judge, Track | None]:
     """What decides which iterate is returned, and what APGD watches (None: the objective)."""
     targeted = "target" in params
-    score = _hidden_and_kept if entry.loss == "metzen" else _reached if targeted else _wrong
+    score = _hidden_and_kept if entry.loss_of(params) == "metzen" else _reached if targeted else _wrong
     if look != "dense":
         module = import_module(SEGMENTS[look])
         score = getattr(module, "SCORES", {}).get(entry.name, module.harm)
@@ -64,23 +67,42 @@ def judges(entry: Entry, params: Params, custom: bool, look: str = "dense") -> t
 
 
 def search(
-    entry: Entry, params: Params, goal: Objective, score: Judge, track: Track | None, rule: Rule = summed
+    entry: Entry,
+    params: Params,
+    goal: Objective,
+    score: Judge,
+    track: Track | None,
+    rule: Rule = summed,
+    *,
+    fit: Looks | None = None,
 ) -> Search:
-    """The search: update and gradient rule, radius stages, restarts."""
+    """The search: update and gradient rule, radius stages, restarts; ``fit``: looks at all images of one variable."""
     update = _update(entry, params)
 
     def stage(steps: int) -> Search:
-        return gradient_search(goal, update, steps, score, random_start=entry.random_start, track=track, rule=rule)
+        return gradient_search(
+            goal, update, steps, score, random_start=entry.random_start, track=track, rule=rule,
+            looks=looks(params, fit or plainly),
+        )  # fmt: skip
 
-    steps = int(params["steps"])
+    steps = 0 if entry.shared and fit is None else int(params["steps"])
     once = stage(steps) if len(entry.radii) == 1 else radius_schedule(stage, steps, entry.radii)
     return restarts(once, int(params["restarts"]))
 
 
+def looks(params: Params, plain: Looks = plainly) -> Looks:
+    """How a step sees its iterate: as it is, or through the transformations it must survive."""
+    if "eot" not in params:
+        return plain
+    return through(eot.expectation(params["eot"], int(params.get("eot_samples", "1"))), plain)
+
+
 def budget(entry: Entry, params: Params, clean: bool) -> tuple[int, int]:
     """Planned forwards and backwards an image, ``clean``: one forward more for the clean prediction."""
-    steps, count = int(params["steps"]), int(params["restarts"])
-    return count * (steps + len(entry.radii)) + int(clean), count * steps
+    steps, count, samples = int(params["steps"]), int(params["restarts"]), int(params.get("eot_samples", "1"))
+    steps = 0 if entry.shared else steps
+    judged = 2 * steps if "eot" in params else steps  # under an expectation scores have forwards of their own
+    return count * samples * (judged + len(entry.radii)) + int(clean), count * samples * steps
 
 
 def _update(entry: Entry, params: Params) -> updates.Update:

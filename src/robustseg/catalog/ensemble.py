@@ -69,6 +69,7 @@ def joined(sides: Sequence[Side], weights: Sequence[float] | None = None) -> Sid
 
     first = sides[0].target
     return Side(
+        images=sides[0].images,
         forward=cast("Callable[..., Output]", forward),
         target=EnsembleTarget(first.labels, first.ignore, tuple(s.target for s in sides)),
         goal=sides[0].goal,
@@ -94,6 +95,8 @@ def check(attack: Attack, models: Sequence[Model]) -> None:
             f"model{'s' if len(models) > 1 else ''}; give one a model, in their order, or weights=auto"
         )
     if len(models) < 2:
+        if attack.entry.rule == "blended" and "eot" in attack.params:
+            raise UserError(f"{attack.name}: a rollout belongs to the plain image, not to one under eot=; use pgd")
         return
     names = ", ".join(m.spec.ref for m in models)
     if attack.needs_fit:
@@ -101,6 +104,8 @@ def check(attack: Attack, models: Sequence[Model]) -> None:
             f"{attack.name} must be fitted, which is defined for one model only, not for {names}; "
             "attack them with strong, pgd or saga"
         )
+    if "eot" in attack.params:
+        raise UserError(f"{attack.name}: eot= is for one model at a time, not for {names}; leave one of the two out")
     strange = next((m for m in models if kind(m) == "prompted"), None)
     if strange is not None:
         raise UserError(f"{strange.spec.ref} is asked with prompts and cannot be attacked together with others")

@@ -21,7 +21,7 @@ _ENTRIES = (
         output=("dense", "region", "prompted"),
         steps=0,
         targeted=False,
-        refused=("step_size", "steps", "update", "objective"),
+        refused=("step_size", "steps", "update", "objective", "eot", "eot_samples"),
     ),
     Entry(
         "fgsm",
@@ -198,6 +198,35 @@ _ENTRIES = (
         errata="The rollout multiplies the gradient, not the image as printed. The authors' weights (a_ViT = 1 - 2e-4, "
         "a_BiT = 2e-4) belong to losses averaged over batches of 8 and 2; for losses of single images they are "
         "weights=1/0.0008, ViT first. The best iterate is returned; theirs is the last.",
+    ),
+    Entry(
+        "universal",
+        "One perturbation for all images, fitted on others beforehand: a tile, repeated over the image.",
+        "Metzen et al., ICCV 2017, arXiv 1704.05712; untargeted: Moosavi-Dezfooli et al., CVPR 2017, arXiv 1610.08401",
+        goal_loss="metzen",
+        random_start=False,
+        refused=("objective", "norm", "restarts"),
+        fits="universal-tile",
+        shared=True,
+        options={
+            **HIDE_OPTIONS,
+            "tile": "of universal: HEIGHTxWIDTH of the tile; image: as large as the first image fitted on",
+            "images": "of universal: how many images the tile is fitted on",
+            "file": "of universal: a tile that was fitted before, .safetensors",
+        },
+        defaults={"reference": "pred", "omega": "0.9", "tau": "0.75", "tile": "image", "images": "32"},
+        paper={
+            "eps": "10/255",
+            "step_size": "1/255",
+            "steps": "60",
+            "omega": "0.9999",
+            "images": "1600",
+            "target": "nearest",
+            "class": "person",
+        },
+        errata="Without target= it is untargeted, on the cross-entropy; target=nearest,class=NAME is the paper's "
+        "dynamic, target=FILE.png its static target. As for `hide`, ω = 0.9 keeps the rest where 0.9999 does not, and "
+        "the image stays in [0,1]. Of the iterates the one that does best on the images fitted on is kept.",
     ),
     Entry(
         "sea",

@@ -23,7 +23,9 @@ class Entry:
     their own name; ``output``: what it looks at (``dense``, ``query``, ``region``, ``prompted``; universal models give
     dense scores too); ``needs_clean``: its objective starts from the clean output, one forward more;
     ``rule``: how the gradients of several models combine, ``summed`` (their mean) or ``blended`` (SAGA);
-    ``fits``: the artefact it cannot do without; ``radii``: (factor, share of steps) stages;
+    ``fits``: the artefact it cannot do without; ``goal_loss``: the loss towards a goal, where it is another one;
+    ``shared``: the artefact is the perturbation itself, one for all images, and ``steps`` are those of its fit;
+    ``radii``: (factor, share of steps) stages;
     ``track_ce``: APGD watches the mean cross-entropy; ``spatial``: says nothing where an image has one label only;
     ``members``: names of an ensemble; ``refused``: options that would have no meaning here;
     ``version`` rises when the code changes what the attack computes.
@@ -50,7 +52,13 @@ class Entry:
     rule: str = "summed"
     spatial: bool = False
     fits: str = ""
+    goal_loss: str = ""
+    shared: bool = False
     version: int = 1
+
+    def loss_of(self, params: Params) -> str:
+        """The loss that these options mean."""
+        return self.goal_loss if self.goal_loss and "target" in params else self.loss
 
     def known(self) -> tuple[str, ...]:
         """Names of the options it takes."""
@@ -72,4 +80,6 @@ class Entry:
         merged = {**base, **numbers, **given}
         if merged.get("target") != "nearest" and "class" not in given:
             merged.pop("class", None)
+        if merged.get("eot_samples") == "1" and "eot" in merged:
+            merged.pop("eot_samples")  # one spelling of the default
         return merged

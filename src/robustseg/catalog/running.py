@@ -13,7 +13,7 @@ from robustseg.attacks.combinators import only
 from robustseg.attacks.constraints import Ball
 from robustseg.attacks.loop import UNTRIED, Found, Problem, Search
 from robustseg.attacks.rules import summed
-from robustseg.catalog import build, outputs
+from robustseg.catalog import build, outputs, universal
 from robustseg.catalog.goals import class_index, goal_labels
 from robustseg.catalog.spec import shares
 from robustseg.errors import UserError
@@ -36,13 +36,14 @@ from robustseg.types import (
 if TYPE_CHECKING:
     from robustseg.catalog.attack import Attack
 
-__all__ = ["Side", "run"]
+__all__ = ["Side", "run", "side"]
 
 
 @dataclass(frozen=True)
 class Side:
-    """One model under attack: how it answers, what is asked of it, and what counts as reached."""
+    """One model under attack: the images, how it answers, what is asked of it, and what counts as reached."""
 
+    images: Tensor
     forward: Callable[[Tensor, SemanticTarget, State], Output]
     target: SemanticTarget
     goal: SemanticTarget | None
@@ -79,11 +80,15 @@ def run(
         images=images,
         target=one.target,
         state=one.state,
-        generators=lambda restart: [seeds.generator(seed, i, restart) for i in ids],
+        generators=lambda *draw: [seeds.generator(seed, i, *draw) for i in ids],
         writable=writable,
         early_stop=early_stop,
     )
-    found = _found(search, problem, build.ball(attack.params), one.applicable)
+    start = None
+    if attack.entry.shared:
+        assert attack.artefact is not None
+        start = universal.start(attack.artefact, images)
+    found = _found(search, problem, build.ball(attack.params), start, one.applicable)
     return AttackResult(
         images=images + found.theta,
         score=found.score,
@@ -97,7 +102,9 @@ def run(
     )
 
 
-def side(attack: Attack, model: Model, images: Tensor, truth: SemanticTarget | None, writable: Tensor | None) -> Side:
+def side(
+    attack: Attack, model: Model, images: Tensor, truth: SemanticTarget | None, writable: Tensor | None = None
+) -> Side:
     """What the attack asks of one model; ``images`` and ``writable`` are on its device."""
     device = images.device
     look = outputs.view(attack.entry, model)
@@ -128,7 +135,7 @@ def side(attack: Attack, model: Model, images: Tensor, truth: SemanticTarget | N
     state: State = objective.init(View(images, images, zero, clean or DenseOutput(zero)), target, constants)
     if look != "dense" and "aimed" in state:
         applicable = applicable & (state["aimed"] > 0).any(1)
-    return Side(forward, target, goal, objective, score, track, state, applicable)
+    return Side(images, forward, target, goal, objective, score, track, state, applicable)
 
 
 def _dense(clean: Output | None, size: tuple[int, int]) -> DenseOutput | None:
@@ -184,13 +191,13 @@ def _applicable(target: SemanticTarget, reference: SemanticTarget, writable: Ten
     return applicable if writable is None else applicable & writable.flatten(1).any(1)
 
 
-def _found(search: Search, problem: Problem, ball: Ball, applicable: Tensor) -> Found:
+def _found(search: Search, problem: Problem, ball: Ball, start: Tensor | None, applicable: Tensor) -> Found:
     """Search where there is something to do; other images come back untouched, with score NaN, at no cost."""
     keep = applicable.nonzero().flatten()
     if len(keep) == len(applicable):
-        return search(problem, ball, None, 0)
+        return search(problem, ball, start, 0)
     if len(keep):
-        return only(search, keep)(problem, ball, None, 0)
+        return only(search, keep)(problem, ball, start, 0)
     nothing = torch.zeros_like(applicable, dtype=torch.int64)
     unknown = problem.images.new_full((len(applicable), 1), torch.nan)
     untried = torch.full_like(nothing, UNTRIED, dtype=torch.uint8)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
+from robustseg.catalog import eot
+from robustseg.catalog.numbers import fraction, text_of
 from robustseg.errors import UserError
 
 __all__ = [
@@ -38,6 +39,8 @@ COMMON = {  # option -> what it means; every attack has these
     "target": "class:NAME, a label-map PNG, least-likely, or nearest (hides class=NAME)",
     "class": "the class that target=nearest hides, or displace moves",
     "objective": "FILE.py:FUNCTION, your own function (output, target) -> (B,) to maximise",
+    "eot": "transformations that the attack must survive, e.g. noise:0.02+jpeg:30-90",
+    "eot_samples": "draws of these a step, default 1",
 }
 CHOICES = {
     "norm": ("linf", "l2"),
@@ -47,8 +50,6 @@ CHOICES = {
     "rollout": ("auto", "none"),
 }
 SHARES = ("omega", "tau")  # options between 0 and 1
-
-FINEST = 5100  # denominators up to here are recognised in a decimal; 1e-12 is what a float may be off
 
 
 def near(word: str, known: Iterable[str]) -> str:
@@ -87,39 +88,6 @@ def parse(text: str) -> tuple[str, Params]:
     return name, params
 
 
-def _fraction(text: str) -> Fraction:
-    """``8/255``, ``0.5/255`` or ``.03``. Raises ValueError, ZeroDivisionError."""
-    above, stroke, below = text.partition("/")
-    return Fraction(above) / Fraction(below) if stroke else Fraction(above)
-
-
-def text_of(value: Fraction, *, pixels: bool = False) -> str:
-    """The one spelling of a number: whole, else decimal where that ends, else the reduced fraction.
-
-    ``pixels``: a multiple of 1/255 is written ``k/255``, and one of 1/510 whose decimal does not end ``k/510``.
-    A decimal that is off by rounding only (1e-12 of itself) from a fraction of small denominator is that fraction.
-
-    >>> [text_of(Fraction(n, d), pixels=True) for n, d in [(16, 510), (1, 510), (1, 2), (1, 5), (0, 1)]]
-    ['8/255', '1/510', '0.5', '51/255', '0']
-    >>> text_of(Fraction(2 / 255), pixels=True), text_of(Fraction(1, 5)), text_of(Fraction(2, 3))
-    ('2/255', '0.2', '2/3')
-    """
-    small = value.limit_denominator(FINEST)
-    if abs(value - small) <= abs(value) * Fraction(1, 10**12):
-        value = small
-    if value.denominator == 1:
-        return str(value.numerator)
-    if pixels and 255 % value.denominator == 0:
-        return f"{value * 255}/255"
-    rest = value.denominator
-    for prime in (2, 5):
-        while rest % prime == 0:
-            rest //= prime
-    if rest == 1:
-        return f"{(Decimal(value.numerator) / value.denominator).normalize():f}"
-    return f"{value * 510}/510" if pixels and 510 % value.denominator == 0 else str(value)
-
-
 def canonical(key: str, text: str) -> str:
     """The one spelling of an option's value; what is no number, or cannot be read, stays as it is.
 
@@ -131,7 +99,9 @@ def canonical(key: str, text: str) -> str:
     ('3', '0.9', '0.10')
     """
     try:
-        if key in ("steps", "restarts"):
+        if key == "eot":
+            return eot.canonical(text)
+        if key in ("steps", "restarts", "eot_samples", "images"):
             return str(int(text)) if text.isascii() and text.isdecimal() else text
         if key == "step_size" and text.startswith("eps") and text != "eps/steps":
             factor = _factor(text)
@@ -139,8 +109,8 @@ def canonical(key: str, text: str) -> str:
                 return "eps"
             return f"eps/{factor.denominator}" if factor.numerator == 1 else f"eps*{text_of(factor)}"
         if key in ("eps", "step_size"):
-            return text_of(_fraction(text), pixels=True)
-        return text_of(_fraction(text)) if key in (*SHARES, "decay") else text
+            return text_of(fraction(text), pixels=True)
+        return text_of(fraction(text)) if key in (*SHARES, "decay") else text
     except (ValueError, ZeroDivisionError):
         return text
 
@@ -150,7 +120,7 @@ def _factor(text: str) -> Fraction:
     sign, rest = text[3:4], text[4:]
     if sign not in ("", "/", "*"):
         raise ValueError(text)
-    return Fraction(1) if not sign else 1 / _fraction(rest) if sign == "/" else _fraction(rest)
+    return Fraction(1) if not sign else 1 / fraction(rest) if sign == "/" else fraction(rest)
 
 
 def number(text: str, what: str) -> float:
@@ -160,7 +130,7 @@ def number(text: str, what: str) -> float:
     0.25
     """
     try:
-        return float(_fraction(text))
+        return float(fraction(text))
     except (ValueError, ZeroDivisionError):
         raise UserError(f"{what}={text} is not a number; write e.g. {what}=8/255 or {what}=0.03") from None
 
@@ -229,9 +199,9 @@ def check(name: str, params: Params) -> None:
     for key, choices in CHOICES.items():
         if params.get(key, choices[0]) not in choices:
             raise UserError(f"attack {name}: {key}={params[key]}; choose one of {', '.join(choices)}")
-    for key in ("steps", "restarts"):
+    for key in ("steps", "restarts", "eot_samples", "images"):
         text = params.get(key, "1")
-        if not (text.isascii() and text.isdecimal()) or (key == "restarts" and int(text) == 0):
+        if not (text.isascii() and text.isdecimal()) or (key != "steps" and int(text) == 0):
             raise UserError(f"attack {name}: {key}={text} is not a whole number of {key}")
     _pixel_length(params["eps"], "eps", params["norm"])
     if "step_size" in params:
@@ -242,6 +212,11 @@ def check(name: str, params: Params) -> None:
     shares(params)
     if number(params.get("decay", "0"), "decay") < 0:
         raise UserError(f"attack {name}: decay={params['decay']} is negative; 0 forgets the last steps, 1 keeps them")
+    if "eot" in params:
+        eot.expectation(params["eot"])
+    elif "eot_samples" in params:
+        raise UserError(f"attack {name}: eot_samples={params['eot_samples']} of nothing; say what with eot=, e.g. "
+                        "eot=noise:0.02")  # fmt: skip
     _check_target(name, params)
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
+from robustseg import catalog
 from robustseg.errors import UserError
 from robustseg.ops.size import WHOLE_IMAGE
 from robustseg.types import DataSet, ModelSpec
 
-__all__ = ["batch", "one_kind", "radii", "radius", "tasks", "whole"]
+__all__ = ["batch", "one_kind", "radii", "radius", "survival", "surviving", "tasks", "whole"]
 
 NEAR = 1e-9
 
@@ -94,6 +95,29 @@ def one_kind(spec: ModelSpec, data: DataSet) -> None:
         f"{spec.ref} is a classifier, one label an image, and data {data.ref} have labels of pixels; use e.g. "
         "street-crops:val or imagefolder:PATH"
     )
+
+
+def survival(eot: str | None, samples: int | None) -> dict[str, Any]:
+    """What ``--eot`` and ``--eot-samples`` add to the options of every attack."""
+    if eot is None and samples is not None:
+        raise UserError(f"--eot-samples {samples} of nothing; say what with --eot, e.g. --eot noise=0.02,jpeg=30-90")
+    return {k: v for k, v in {"eot": eot, "eot_samples": samples}.items() if v is not None}
+
+
+def surviving(attack: Any, eot: Mapping[str, Any]) -> Any:
+    """The attack made to survive these transformations; noise, which follows no gradient, stays as it is.
+
+    Raises UserError for an attack that has its own, and for one that is none of the catalog's.
+    """
+    if not eot:
+        return attack
+    if not isinstance(attack, catalog.Attack):
+        raise UserError(f"--eot does not reach an attack object of your own ({attack.spec}); leave one of the two out")
+    if "eot" in attack.entry.refused:
+        return attack
+    if "eot" in attack.given:
+        raise UserError(f"attack {attack.spec!r} has its own eot and --eot is given too; keep one of the two")
+    return catalog.attack(attack, **eot)
 
 
 def tasks(given: str | Sequence[str] | None, spec: ModelSpec, data: DataSet) -> tuple[str, ...]:

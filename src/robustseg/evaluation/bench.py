@@ -242,6 +242,10 @@ def _prepared(spec: str | Attack, steps: int | None, classes: int) -> Attack:
     run = attack(spec)
     if run.needs_fit and run.artefact is None:  # any class counts, and any prices, cost the same
         counts = Artefact("class-pixels", {"class_pixels": torch.ones(classes)}, "equal counts")
+        if run.entry.shared:
+            raise UserError(
+                f"bench: {run.name} takes no gradient on an image; its fit costs what bim does, image by image"
+            )
         run = run.with_artefact(prices.uniform(classes) if run.fit_name == prices.KIND else counts)
     if steps is None or "steps" in run.given or run.entry.steps in (0, 1):
         return run

@@ -30,7 +30,8 @@ def fit_data(
     if given is None:
         given = fit_ref(data.ref) if _is_ref(data) else None
         if given is None:
-            what, other = FITTED.get(artefact.partition("-of-")[0], ("what it learns", "another attack"))
+            known = (words for kind, words in FITTED.items() if artefact.startswith(kind))
+            what, other = next(known, ("what it learns", "another attack"))
             raise UserError(
                 f"{attack} must be fitted ({what}) on images that are not scored; {data.ref} names none: "
                 f"give --fit-data REF, or use {other}, which needs none"

@@ -103,6 +103,8 @@ def definite(
     window: int | None = None,
     task: str | Sequence[str] | None = None,
     source: str | Model | None = None,
+    eot: str | None = None,
+    eot_samples: int | None = None,
     baseline: bool = True,
     team: Team | None = None,
     tick: Tick | None = None,
@@ -113,7 +115,7 @@ def definite(
     limit = None if limit is None else asked.whole(limit, "limit")
     if seed < 0:
         raise UserError(f"seed={seed} is negative; use a whole number from 0 on")
-    wanted = _attacks(attacks, eps, region, baseline)  # the cheap mistakes come first
+    wanted = _attacks(attacks, eps, region, baseline, asked.survival(eot, eot_samples))  # the cheap mistakes come first
     shard = parse_shard(shard) if isinstance(shard, str) else shard
     size = parse_size(resize) if isinstance(resize, str) else resize
     dataset = load_data(data, resize=size) if isinstance(data, str) else data
@@ -231,7 +233,7 @@ def definite_members(
     ]  # fmt: skip
 
 
-def _attacks(attacks: Any, eps: Any, region: str | None, baseline: bool) -> list[Any]:
+def _attacks(attacks: Any, eps: Any, region: str | None, baseline: bool, eot: Mapping[str, Any]) -> list[Any]:
     """Attack objects, one an eps, with the uniform-noise baseline for every norm, eps and region in front."""
     single = isinstance(attacks, str) or not isinstance(attacks, Iterable)
     texts = asked.radii(eps)
@@ -243,9 +245,9 @@ def _attacks(attacks: Any, eps: Any, region: str | None, baseline: bool) -> list
             name = given if isinstance(given, str) else given.spec
             raise UserError(f"attack {name!r} has its own eps and --eps is given too; keep one of the two")
         if is_spec or isinstance(given, catalog.Attack):
-            wanted += [catalog.attack(given, eps=e) for e in texts or [None]]
+            wanted += [asked.surviving(catalog.attack(given, eps=e), eot) for e in texts or [None]]
         else:
-            wanted.append(given)  # a user's own attack object
+            wanted.append(asked.surviving(given, eot))  # a user's own attack object
     if not wanted:
         raise UserError("no attack was asked for; give one, e.g. --attack pgd:steps=20")
     if not baseline:
@@ -325,7 +327,7 @@ def _options(attack: Any) -> dict[str, Any] | None:
     params = getattr(attack, "params", None)
     if params is None:
         return None
-    return {k: masks.canonical(v) if k in ("target", "region") else v for k, v in sorted(params.items())}
+    return {k: masks.canonical(v) if k in ("target", "region", "file") else v for k, v in sorted(params.items())}
 
 
 def _about(artefact: Any) -> dict[str, Any]:

@@ -61,6 +61,8 @@ def evaluate(
     window: int | None = None,
     task: str | Sequence[str] | None = None,
     source: str | Model | None = None,
+    eot: str | None = None,
+    eot_samples: int | None = None,
     progress: Progress | None = None,
     dry_run: bool = False,
     command: Sequence[str] | None = None,
@@ -75,7 +77,8 @@ def evaluate(
     (default: all that the model can answer and the data can judge). ``source``: another model of the same classes that
     the attacks are made on, while ``model`` is scored (transfer). Several models, ``[A, B]``, are attacked together
     with one perturbation; each is scored in a folder of its own, ``out/members/N-NAME``, and the dictionary then holds
-    ``"models"``, the summary of each.
+    ``"models"``, the summary of each. ``eot``: transformations that every attack must survive,
+    ``"noise=0.02,jpeg=30-90"``, of which ``eot_samples`` are drawn a step; images are scored without any.
     Raises UserError for what the user can put right; an attack that fails becomes rows with a status, never a number.
 
     Example::
@@ -89,6 +92,7 @@ def evaluate(
         "out": folder, "eps": eps, "limit": limit, "seed": seed, "device": device, "resize": resize,
         "fit_data": fit_data, "region": region, "count": count, "class_map": class_map, "eight_bit": eight_bit,
         "early_stop": early_stop, "shard": shard, "window": window, "task": task, "source": source,
+        "eot": eot, "eot_samples": eot_samples,
         "tick": lambda text, done, of: tell(done, of, text),
     }  # fmt: skip
     several = list(model) if isinstance(model, list | tuple) else [model]

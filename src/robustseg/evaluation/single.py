@@ -14,8 +14,8 @@ import torch
 from robustseg import catalog
 from robustseg.data.images import read_image
 from robustseg.errors import UserError
+from robustseg.evaluation import asked, masks, referee
 from robustseg.evaluation import device as machine
-from robustseg.evaluation import masks, referee
 from robustseg.evaluation.colours import coloured, gain, palette, perturbation, save_index, save_rgb
 from robustseg.evaluation.files import slug, write_json
 from robustseg.evaluation.overlays import truth_of
@@ -60,6 +60,8 @@ def attack_images(
     seed: int = 0,
     device: str = "auto",
     window: int | None = None,
+    eot: str | None = None,
+    eot_samples: int | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Attack each picture file by itself and write what came out to ``out/NAME/`` (several: ``out/ATTACK/NAME/``).
@@ -67,13 +69,13 @@ def attack_images(
     ``adversarial.npz`` holds the image losslessly (float32 in [0,1]). Returns per picture ``changed``: the share of
     pixels whose predicted class changed, the norms, the cost; of a model that gives segments, ``segments``: how many of
     those in the clean prediction were kept, lost, flipped, split, merged, and how many were invented
-    (``*.segments.png`` show which); of a classifier also the classes ``before, after``. Raises UserError for what
-    cannot be read or attacked.
+    (``*.segments.png`` show which); of a classifier also the classes ``before, after``. ``eot``, ``eot_samples``: as
+    for ``evaluate``. Raises UserError for what cannot be read or attacked.
     """
     if seed < 0:
         raise UserError(f"seed {seed} is negative; use a whole number from 0 on")
-    given = [spec] if isinstance(spec, str) else list(spec)
-    attacks = list({a.spec: a for a in map(_against_prediction, given)}.values())
+    given, survive = [spec] if isinstance(spec, str) else list(spec), asked.survival(eot, eot_samples)
+    attacks = list({a.spec: a for a in (asked.surviving(_against_prediction(g), survive) for g in given)}.values())
     folders = [Path(out) / slug(a.spec) if len(attacks) > 1 else Path(out) for a in attacks]
     names = [Path(p).stem for p in paths]
     if len(set(names)) < len(names):
@@ -97,7 +99,7 @@ def attack_images(
 def _against_prediction(spec: str) -> catalog.Attack:
     """There is no truth: an attack on it becomes one on the clean prediction."""
     attack = catalog.attack(spec)
-    if attack.needs_fit:
+    if attack.needs_fit and attack.artefact is None:
         raise UserError(f"{attack.name} must be fitted on a data set; use `robustseg evaluate`, or another attack")
     if "reference" in attack.given or attack.reference == "pred":
         return attack

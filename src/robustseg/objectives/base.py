@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from torch import Tensor
 
-from robustseg.types import PlainObjective, SemanticTarget, State, UserError, View
+from robustseg.types import Output, PlainObjective, SemanticTarget, State, UserError, View
 
 __all__ = ["Constants", "Objective", "from_plain"]
 

@@ -10,9 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["of_json", "tensors"]
+__all__ = ["of_bytes", "of_json", "tensors"]
 
 LENGTH = 16
+
+
+def of_bytes(content: bytes) -> str:
+    """Hash of the content of a file."""
+    return hashlib.sha256(content).hexdigest()[:LENGTH]
 
 
 def of_json(value: Any) -> str:

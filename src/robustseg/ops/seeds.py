@@ -11,14 +11,16 @@ from torch import Tensor
 __all__ = ["content_ids", "generator", "normal", "uniform"]
 
 
-def generator(seed: int, image_id: str, restart: int = 0, step: int = 0) -> torch.Generator:
+def generator(seed: int, image_id: str, restart: int = 0, step: int = 0, sample: int | None = None) -> torch.Generator:
     """A CPU generator for one image: the same draws at any batch size, order, shard, device, and for every attack.
+
+    ``sample``: of an expectation; each has draws of its own.
 
     >>> a, b = (torch.rand(1, generator=generator(0, "street/7")) for _ in range(2))
     >>> bool(a == b)
     True
     """
-    text = f"{seed}/{image_id}/{restart}/{step}".encode()
+    text = f"{seed}/{image_id}/{restart}/{step}{'' if sample is None else f'/{sample}'}".encode()
     return torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(text).digest()[:7], "big"))
 
 

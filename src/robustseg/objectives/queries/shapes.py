@@ -109,13 +109,13 @@ def phantom(*, area: float = 0.02) -> Objective:
         m = output.mask_logits.flatten(2)
         cells = max(int(area * m.shape[-1]), 1)
         top = m.topk(cells, dim=-1).values[..., -1:]
-        return {"dead": (margin <= 0).to(m), "blob": (m >= top).to(m)}
+        return {"dead": (margin <= 0).to(m), "blob": (m >= top).to(m).view_as(output.mask_logits)}
 
     def value(view: View, target: SemanticTarget, state: State, progress: float) -> tuple[dict[str, Tensor], State]:
         output, truth = segments_of(view, target)
         margin, top = (t.detach() for t in keep_margin(output.class_logits))
         m = output.mask_logits.flatten(2)
-        blob, dead = state["blob"], state["dead"]
+        blob, dead = state["blob"].flatten(2), state["dead"]
         z = output.class_logits
         things = torch.where(truth.things.any(), truth.things, 1.0) > 0
         best = z[..., :-1].detach().masked_fill(~things, -torch.inf).argmax(-1, keepdim=True)
