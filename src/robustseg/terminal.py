@@ -47,10 +47,10 @@ def scored(summary: dict[str, Any], out: Path, json: bool) -> int:
     else:
         from rich.console import Console
 
-        from robustseg.report.table import goals, table
+        from robustseg.report.table import fits, goals, table
 
         Console().print(table(summary))
-        for line in goals(summary):
+        for line in goals(summary) + fits(summary):
             print(line)
         print(f"{out / 'summary.json'}; a page of it: robustseg report {out}")
     for caution in summary.get("cautions", ()):

@@ -85,6 +85,8 @@ def summary(contents: Contents, run: Run | None = None, *, rounds: int = 1000) -
             scored[spec] = one
         entries[spec] = _entry(one, config, [rows[i] for i in images if i in rows], tally, weights, setting)
         entries[spec]["key"] = key
+        if spec in run.info.get("artefacts", {}):
+            entries[spec]["fitted"] = run.info["artefacts"][spec]
     for spec, members in run.ensembles.items():
         parts = [scored[m] for m in members if m in scored]
         entries[spec] = _composed_entry(spec, parts, members, entries, tally, weights, setting)
