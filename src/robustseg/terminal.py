@@ -47,13 +47,13 @@ def scored(summary: dict[str, Any], out: Path, json: bool) -> int:
     else:
         from rich.console import Console
 
-        from robustseg.report.table import goals, table
+        from robustseg.report.table import fits, goals, table
 
         for part in summary.get("models", [summary]):
             if part is not summary:
                 print(part["model"])
             Console().print(table(part))
-            for line in goals(part):
+            for line in goals(part) + fits(part):
                 print(line)
         print(f"{out / 'summary.json'}; a page of it: robustseg report {out}")
     for caution in summary.get("cautions", ()):

@@ -94,6 +94,8 @@ def summary(contents: Contents, run: Run | None = None, *, rounds: int = 1000) -
         if labels:
             entries[spec] = label_scores(entries[spec], one.tally, weights[:, one.index])
         entries[spec]["key"] = key
+        if spec in run.info.get("artefacts", {}):
+            entries[spec]["fitted"] = run.info["artefacts"][spec]
     for spec, members in run.ensembles.items():
         parts = [scored[m] for m in members if m in scored]
         entries[spec] = _composed_entry(spec, parts, members, entries, tally, weights, setting, labels)

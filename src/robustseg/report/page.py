@@ -27,6 +27,7 @@ from robustseg.report.load import Entry, Run, interval, load, number, read_json,
 from robustseg.report.metrics import bounded, columns, curves, has, label, leading, plain_label, tiles
 from robustseg.report.pictures import gallery
 from robustseg.report.svg import swatch
+from robustseg.report.table import fits
 from robustseg.report.words import DEFINITIONS, TERMS, cautions, headline
 
 __all__ = ["environment", "html", "markdown", "members", "report", "write"]
@@ -86,6 +87,7 @@ def html(run: Run) -> str:
         sizes=size_figure(run),
         gradients=gradient_figure(run),
         costs=costs(entries),
+        fits=fits(run.summary),
         extras=extras(entries),
         more=more(entries, columns(run.summary)),
         tasks=", ".join(map(str, run.summary.get("tasks") or [run.summary.get("task", "semantic")])),

@@ -13,7 +13,7 @@ from robustseg.report.text import NONE, percent, seconds, span, thousands
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["goals", "markdown", "table"]
+__all__ = ["fits", "goals", "markdown", "table"]
 
 SCORES = {  # the leading one is followed by its interval
     "PQ": ("PQ", "PQ_th", "PQ_st", "SQ", "RQ", "AP", "AP50", "mIoU", "aAcc", "ASR"),
@@ -77,6 +77,17 @@ def goals(summary: Mapping[str, Any]) -> list[str]:
         if reached:
             said = ", ".join(f"{n.replace('_', ' ')} {percent(v)} %" for n, v in reached.items())
             found.append(f"{label(e)} at ε = {e.spec.ball}: {said}")
+    return found
+
+
+def fits(summary: Mapping[str, Any]) -> list[str]:
+    """What attacks spent on other images beforehand, one line each: no part of their gradients an image."""
+    found = []
+    for e in entries(summary):
+        about = e.raw.get("fitted")
+        if isinstance(about, Mapping) and about.get("backwards"):
+            spent = f"{about['backwards']} gradients and {about.get('forwards')} forwards on {about.get('fitted_on')}"
+            found.append(f"{label(e)} at ε = {e.spec.ball}: fitted once, with {spent}")
     return found
 
 
