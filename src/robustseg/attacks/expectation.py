@@ -25,6 +25,7 @@ FIXED = -1  # the step whose draws judge
 BOXES = "proposals"  # the one leaf of a state that holds boxes, in pixels
 
 Range = tuple[float, float]
+ZERO, ONE = (0.0, 0.0), (1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Draw:
     widest: float = 0.0
 
     def pixels(self, x: Tensor) -> Tensor:
-        """What becomes of images ``(B,3,H,W)``; inside [0,1] again."""
+        """What becomes of images ``(B,3,H,W)``; inside [0,1] again. Nothing drawn is nothing done, to the last bit."""
         if self.warp is not None:
             x = wp.pixels(x, self.warp)
         if self.gain is not None:
@@ -52,7 +53,8 @@ class Draw:
             x = gaussian(x, self.sigma, self.widest)
         if self.noise is not None:
             x = x + self.noise
-        x = x.clamp(0, 1)
+        if not (self.gain is None and self.offset is None and self.noise is None):
+            x = x.clamp(0, 1)
         return x if self.quality is None else jpeg(x, self.quality)
 
     def target(self, target: SemanticTarget) -> SemanticTarget:
@@ -114,33 +116,40 @@ class Expectation:
         return Draw(**{n: joined(n) for n in names}, widest=self.blur[1] if self.blur else 0.0)  # type: ignore[arg-type]
 
     def _one(self, g: torch.Generator, shape: tuple[int, ...]) -> Draw:
-        def number(low_high: Range, *size: int) -> Tensor:
-            low, high = low_high
-            return low + (high - low) * torch.rand(size, generator=g)
-
-        def around(most: float | None, *size: int) -> Tensor:
-            return number((-(most or 0.0), most or 0.0), *size)
-
         return Draw(
-            warp=self._warp(shape, around, number),
-            gain=None if self.gain is None else number(self.gain, shape[0]),
-            offset=None if self.brightness is None else around(self.brightness),
-            sigma=None if self.blur is None else number(self.blur),
-            noise=None if self.noise is None else number(self.noise) * torch.randn(shape, generator=g),
-            quality=None if self.jpeg is None else number(self.jpeg),
+            warp=self._warp(g, shape),
+            gain=_number(g, self.gain, shape[0]) if self.gain and self.gain != ONE else None,
+            offset=_around(g, self.brightness) if self.brightness else None,
+            sigma=_number(g, self.blur) if self.blur and self.blur != ZERO else None,
+            noise=_noise(g, self.noise, shape) if self.noise and self.noise != ZERO else None,
+            quality=_number(g, self.jpeg) if self.jpeg else None,
         )
 
-    def _warp(self, shape: tuple[int, ...], around, number) -> Tensor | None:  # type: ignore[no-untyped-def]
-        if self.perspective is None and self.rotate is None and self.shift is None and self.scale is None:
+    def _warp(self, g: torch.Generator, shape: tuple[int, ...]) -> Tensor | None:
+        scale = self.scale or ONE
+        if not (self.perspective or self.rotate or self.shift) and scale == ONE:
             return None
-        bent = wp.from_corners(around(self.perspective, 1, 4, 2))
+        bent = wp.from_corners(_around(g, self.perspective, 1, 4, 2))
         similar = wp.similarity(
             (shape[1], shape[2]),
-            degrees=around(self.rotate, 1).double(),
-            factor=number(self.scale or (1.0, 1.0), 1).double(),
-            shift=around(self.shift, 1, 2).double(),
+            degrees=_around(g, self.rotate, 1).double(),
+            factor=_number(g, scale, 1).double(),
+            shift=_around(g, self.shift, 1, 2).double(),
         )
         return (bent @ similar)[0]
+
+
+def _number(g: torch.Generator, ends: Range, *size: int) -> Tensor:
+    low, high = ends
+    return low + (high - low) * torch.rand(size, generator=g)
+
+
+def _noise(g: torch.Generator, ends: Range, shape: tuple[int, ...]) -> Tensor:
+    return _number(g, ends) * torch.randn(shape, generator=g)
+
+
+def _around(g: torch.Generator, most: float | None, *size: int) -> Tensor:
+    return _number(g, (-(most or 0.0), most or 0.0), *size)
 
 
 def through(expectation: Expectation, looks: Looks = plainly) -> Looks:
