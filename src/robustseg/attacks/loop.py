@@ -229,7 +229,9 @@ def gradient_search(
             seen.state = _kept(a.objective, before, after)
         if watched:
             with torch.no_grad():
-                seen.tracked.add(total.detach() if track is None else track(view, target))
+                watching = total if track is None else track(view, target)
+                assert watching is not None
+                seen.tracked.add(watching.detach())
 
     def search(problem: Problem, ball: Ball, start: Tensor | None, restart: int) -> Found:
         bound = ball.bind(problem.images, problem.writable)
