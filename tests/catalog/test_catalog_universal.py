@@ -65,7 +65,7 @@ def test_on_a_linear_model_the_fit_is_the_sign_of_the_weights():
     images = torch.rand(5, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 0.2
     images[:, 0] += 0.7
     data = Pictures(images, torch.zeros(5, 8, 8, dtype=torch.int64))
-    whole = attack("universal:steps=4,reference=gt")
+    whole = attack("universal:steps=4")
     for tile in ("image", "3x5"):
         tile_attack = attack(whole, tile=tile)
         found = tile_attack.fit(linear, data).tensors["tile"]
@@ -94,7 +94,7 @@ def test_it_beats_noise_on_images_it_has_not_seen_of_any_size(model, options):
 def test_gradients_of_the_fit_are_counted_and_those_of_an_image_are_none():
     network = toys.Toy(toys.conv_net(), 4)
     images, labels = toys.scene(4)
-    made = attack("universal:steps=3,images=3")
+    made = attack("universal:steps=3,images=3,reference=pred")
     artefact = made.fit(network, Pictures(images, labels))
     assert (artefact.forwards, artefact.backwards) == (
         3 + 3 * 4,
@@ -107,7 +107,7 @@ def test_gradients_of_the_fit_are_counted_and_those_of_an_image_are_none():
 
 
 def test_a_class_is_hidden_on_new_images_and_images_without_it_are_not_fitted_on(model):
-    made = attack("universal:target=nearest,class=person,steps=10,eps=12/255,images=6")
+    made = attack("universal:target=nearest,class=person,steps=10,eps=12/255,images=6,reference=pred")
     data = blocks(8, seed=2)
     data.images[0] = torch.tensor([0.425, 0.5, 0.55]).view(3, 1, 1)  # nothing but road
     artefact = made.fit(model, data)
@@ -132,7 +132,7 @@ def test_the_same_seed_the_same_tile(model):
 def test_what_is_shared_and_what_is_not():
     name = attack("universal").fit_name
     assert attack("universal", region="clothing").fit_name == name
-    for options in ({"steps": 5}, {"eps": "4/255"}, {"eot": "noise=0.1"}, {"tile": "8x8"}, {"reference": "gt"}):
+    for options in ({"steps": 5}, {"eps": "4/255"}, {"eot": "noise=0.1"}, {"tile": "8x8"}, {"reference": "pred"}):
         assert attack("universal", **options).fit_name != name
 
 
@@ -143,7 +143,7 @@ def saved(path, tile, kind="universal-tile"):
 
 def test_a_file_is_used_again(tmp_path, model):
     tile = EPS * torch.sign(torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0)) - 0.5)
-    made = attack(f"universal:file={saved(tmp_path / 'tile.safetensors', tile)}")
+    made = attack(f"universal:file={saved(tmp_path / 'tile.safetensors', tile)},reference=pred")
     images = 0.2 + 0.6 * torch.rand(1, 3, 12, 20)
     assert torch.allclose(made(model, images).images - images, tiled(tile[None], (12, 20)), atol=1e-6)
     assert attack(made, reference="gt").artefact is not None
@@ -215,7 +215,7 @@ def test_without_a_fit_or_with_other_channels_it_says_what_to_do(model, tmp_path
     images = torch.rand(1, 3, 8, 8)
     with pytest.raises(UserError, match=r"attack\.fit\(model, data\)"):
         attack("universal")(model, images)
-    grey = attack(f"universal:file={saved(tmp_path / 'grey.safetensors', torch.zeros(1, 4, 4))}")
+    grey = attack(f"universal:file={saved(tmp_path / 'grey.safetensors', torch.zeros(1, 4, 4))},reference=pred")
     with pytest.raises(UserError, match="1 channels, the images 3"):
         grey(model, images)
 

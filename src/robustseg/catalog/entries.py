@@ -214,7 +214,7 @@ _ENTRIES = (
             "images": "of universal: how many images the tile is fitted on",
             "file": "of universal: a tile that was fitted before, .safetensors",
         },
-        defaults={"reference": "pred", "omega": "0.9", "tau": "0.75", "tile": "image", "images": "32"},
+        defaults={"omega": "0.9", "tau": "0.75", "tile": "image", "images": "32"},
         paper={
             "eps": "10/255",
             "step_size": "1/255",
@@ -223,6 +223,7 @@ _ENTRIES = (
             "images": "1600",
             "target": "nearest",
             "class": "person",
+            "reference": "pred",
         },
         errata="Without target= it is untargeted, on the cross-entropy; target=nearest,class=NAME is the paper's "
         "dynamic, target=FILE.png its static target. As for `hide`, ω = 0.9 keeps the rest where 0.9999 does not, and "
