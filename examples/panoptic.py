@@ -66,6 +66,16 @@ def main() -> None:
     chosen = options()
     keep_freed()
     names = {kind: name for kind, name in MODELS.items() if name in zoo.folders()}
+    if not chosen.page:
+        attack_all(chosen, names)
+    found = {kind: [load(f) for s in chosen.seeds if (f := folder(chosen, name, s)).joinpath("summary.json").exists()]
+             for kind, name in names.items()}  # fmt: skip
+    PAGE.write_text(page(chosen, found, names), encoding="utf-8")
+    print(PAGE)
+
+
+def attack_all(chosen: argparse.Namespace, names: Mapping[str, str]) -> None:
+    """Every run, the ones that the claims rest on first."""
     first, *others = chosen.seeds
     for name in names.values():
         run(chosen, name, first, ATTACKS)
@@ -75,9 +85,6 @@ def main() -> None:
         for name in names.values():
             for seed in others:
                 run(chosen, name, seed, attacks)
-    found = {kind: [load(folder(chosen, name, seed)) for seed in chosen.seeds] for kind, name in names.items()}
-    PAGE.write_text(page(chosen, found, names), encoding="utf-8")
-    print(PAGE)
 
 
 def options() -> argparse.Namespace:
@@ -91,6 +98,7 @@ def options() -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="seeds after the first for the attacks of the contest only"
     )
+    parser.add_argument("--page", action="store_true", help="write the page of the runs that are there")
     parser.add_argument("--keep", type=int, default=0, help="pictures of so many images; a resumed run attacks again")
     parser.add_argument("--out", type=Path, default=Path("runs/panoptic"))
     return parser.parse_args()
@@ -189,6 +197,7 @@ def verdict(chosen: argparse.Namespace, found: dict[str, list[Run]], names: dict
         for kind, name in names.items()
     }
     lines = ["| attack | ε | task | CNN | transformer | difference |", "| --- | --- | --- | ---: | ---: | ---: |"]
+    said: dict[str, list[str]] = {"easier": [], "harder": [], "neither, as far as these images tell": []}
     for label, runs in (("white-box", white), ("carried over", carried)):
         for eps in chosen.eps:
             for task, score in JUDGED.items():
@@ -198,7 +207,10 @@ def verdict(chosen: argparse.Namespace, found: dict[str, list[Run]], names: dict
                 cells = " | ".join(f"{100 * kept[kind][0]:.0f} %" for kind in ("CNN", "transformer"))
                 ends = f"{100 * gap[0]:+.0f} points ({100 * low:+.0f} to {100 * high:+.0f})"
                 lines.append(f"| {label} | {eps} | {task}, {score} | {cells} | {ends} |")
-    return "\n".join(lines)
+                easier, harder, neither = said.values()
+                (easier if high < 0 else harder if low > 0 else neither).append(f"{label} {eps} {task}")
+    spoken = (f"{word}: {', '.join(cases)}" for word, cases in said.items() if cases)
+    return "\n".join([*lines, "", f"**The transformer is** {'; '.join(spoken)}."])
 
 
 def share(one: Run, eps: str, score: str, carried: bool) -> np.ndarray:
