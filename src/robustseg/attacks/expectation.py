@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from robustseg.attacks.looks import Apply, Draws, Look, Looks, plainly
+from robustseg.errors import UserError
 from robustseg.ops import warp as wp
 from robustseg.ops.blur import gaussian
 from robustseg.ops.jpeg import jpeg
@@ -105,7 +106,12 @@ class Expectation:
     samples: int = 1
 
     def draw(self, generators: Sequence[torch.Generator], images: Tensor) -> Draw:
-        """One draw an image, image ``i`` from ``generators[i]``; made on the CPU, the same at any batch size."""
+        """One draw an image, image ``i`` from ``generators[i]``; made on the CPU, the same at any batch size.
+
+        Raises UserError for images that are not RGB and shall become JPEG files.
+        """
+        if self.jpeg and images.shape[1] != 3:
+            raise UserError(f"eot: jpeg is for RGB images; these have {images.shape[1]} channels, so leave jpeg out")
         single = [self._one(g, tuple(images.shape[1:])) for g in generators]
 
         def joined(name: str) -> Tensor | None:
