@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 
 from robustseg.attacks.looks import Apply, Draws, Look, Looks, plainly
-from robustseg.errors import UserError
 from robustseg.ops import warp as wp
 from robustseg.ops.blur import gaussian
 from robustseg.ops.jpeg import jpeg
-from robustseg.types import SegmentTarget, SemanticTarget, State
+from robustseg.types import SegmentTarget, SemanticTarget, State, UserError
 
 __all__ = ["Draw", "Expectation", "through"]
 
