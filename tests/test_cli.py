@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from robustseg import cli
+from robustseg.errors import UserError
 from robustseg.evaluation.store import read
 from robustseg.terminal import guarded
 
@@ -235,8 +237,6 @@ def test_a_damaged_store_is_one_line(call, folder):
 
 
 def test_debug_shows_the_traceback_wherever_it_stands(monkeypatch):
-    from robustseg.errors import UserError
-
     monkeypatch.setattr(sys, "argv", ["robustseg", "list", "colours", "--debug"])
     with pytest.raises(UserError, match="cannot list"):
         cli.main()
@@ -294,7 +294,10 @@ def test_ctrl_c_leaves_a_store_that_continues(call, folder):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     store, until = folder / "run" / "store.sqlite", time.monotonic() + 90
-    while time.monotonic() < until and not (store.exists() and any(read(folder / "run").rows.values())):
+    while time.monotonic() < until:
+        with contextlib.suppress(UserError):  # caught between the birth of the file and that of its tables
+            if store.exists() and any(read(folder / "run").rows.values()):
+                break
         time.sleep(0.05)
     child.send_signal(signal.SIGINT)
     _, err = child.communicate(timeout=60)
