@@ -1,0 +1,1 @@
+"""The survey behind this library, remade: its figures with our models."""
