@@ -29,14 +29,31 @@ def hazed(linear: np.ndarray, depth_z: np.ndarray, sky: Sky) -> np.ndarray:
     return linear * t + np.asarray(sky.airlight) * (1 - t)
 
 
-def expose(linear: np.ndarray, depth_z: np.ndarray, key: float = 1.0) -> np.ndarray:
-    """Bytes (h,w,3) after automatic exposure on everything but the sky and a filmic curve.
+def metered(linear: np.ndarray, counts: np.ndarray, key: float = 1.0) -> float:
+    """The factor that brings the log-average luminance of the counted pixels (h,w) bool to 0.135 times `key`.
+
+    All pixels count where none is marked.
+    """
+    seen = linear[counts] if counts.any() else linear.reshape(-1, 3)
+    luminance = seen @ np.array([0.2126, 0.7152, 0.0722])
+    level = np.exp(np.mean(np.log(luminance + 0.02)))
+    return float(0.135 * key / level)
+
+
+def display(exposed: np.ndarray) -> np.ndarray:
+    """Exposed linear light -> sRGB in [0,1], pixel by pixel; `ops.tone.display` is the same in torch.
 
     The curve is Narkowicz's fit of ACES, x(2.51x+0.03)/(x(2.43x+0.59)+0.14) (2015).
     """
-    seen = linear[np.isfinite(depth_z)] if np.isfinite(depth_z).any() else linear.reshape(-1, 3)
-    luminance = seen @ np.array([0.2126, 0.7152, 0.0722])
-    level = np.exp(np.mean(np.log(luminance + 0.02)))
-    x = np.maximum(linear * (0.135 * key / level), 0)
-    curve = x * (2.51 * x + 0.03) / (x * (2.43 * x + 0.59) + 0.14)
-    return (to_srgb(curve) * 255 + 0.5).astype(np.uint8)
+    x = np.maximum(exposed, 0)
+    return to_srgb(x * (2.51 * x + 0.03) / (x * (2.43 * x + 0.59) + 0.14))
+
+
+def to_bytes(srgb: np.ndarray) -> np.ndarray:
+    """[0,1] -> the nearest of 256 steps, uint8."""
+    return (srgb * 255 + 0.5).astype(np.uint8)
+
+
+def expose(linear: np.ndarray, depth_z: np.ndarray, key: float = 1.0) -> np.ndarray:
+    """Bytes (h,w,3) after automatic exposure on everything but the sky and a filmic curve."""
+    return to_bytes(display(linear * metered(linear, np.isfinite(depth_z), key)))
