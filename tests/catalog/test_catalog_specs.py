@@ -119,7 +119,7 @@ def test_ensembles_hand_options_down_and_leave_members_their_own():
 
 
 def test_only_attacks_with_a_goal_start_from_the_prediction():
-    assert {n for n in NAMES if n != "static" and attack(n).reference == "pred"} == {"hide", "displace"}
+    assert {n for n in NAMES if n != "static" and attack(n).reference == "pred"} == {"hide", "displace", "stealthy"}
 
 
 WRONG = [

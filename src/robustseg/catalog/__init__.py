@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from robustseg.catalog import universal
+from robustseg.catalog import stealthy, universal
 from robustseg.catalog.artefact import Artefact
 from robustseg.catalog.attack import Attack
 from robustseg.catalog.custom import code_hash, load_function
@@ -89,6 +89,8 @@ def _make(
         raise UserError(f"{entry.name}: an objective of your own and target= exclude each other; keep one")
     if entry.name == "static" and "target" not in params:
         raise UserError("static needs the scene to show: static:target=FILE.png (an 8-bit map of class indices)")
+    if "kind" in params:
+        params, artefact = stealthy.ready(params, given, paper)
     if entry.shared:
         universal.tile_size(params)
         artefact = universal.load_tile(params["file"], params["eps"]) if "file" in params else artefact

@@ -18,6 +18,7 @@ from robustseg.catalog import build, ensemble, running, universal
 from robustseg.catalog.artefact import Artefact, class_pixels
 from robustseg.catalog.door import as_map, check_input
 from robustseg.catalog.entries import ENTRIES, Entry
+from robustseg.catalog.goals import aims
 from robustseg.catalog.spec import Params, number, step_length, text_of
 from robustseg.errors import UserError
 from robustseg.ops import digest, seeds
@@ -103,7 +104,7 @@ class Attack:
     @property
     def targeted(self) -> bool:
         """It drives the prediction to a goal map."""
-        return "target" in self.params
+        return aims(self.params)
 
     @property
     def version(self) -> int:
@@ -156,7 +157,12 @@ class Attack:
         """
         if self.entry.members:
             return list(dict.fromkeys(w for m in self.members for w in m.warnings))
-        if self.entry.random_start or self.params["update"] not in ("sign", "momentum") or "file" in self.params:
+        if (
+            self.entry.random_start
+            or self.params["update"] not in ("sign", "momentum")
+            or "file" in self.params
+            or build.no_steps(self.entry, self.params)
+        ):
             return []
         eps, steps = number(self.params["eps"], "eps"), int(self.params["steps"])
         reach = steps * step_length(self.params)

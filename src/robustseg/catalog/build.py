@@ -18,13 +18,15 @@ from robustseg.attacks.loop import Search, gradient_search
 from robustseg.attacks.rules import Rule, summed
 from robustseg.catalog import eot
 from robustseg.catalog.entries import Entry
+from robustseg.catalog.goals import aims
 from robustseg.catalog.spec import Params, number, step_length
+from robustseg.catalog.stealthy import learned
 from robustseg.objectives.base import Objective, from_plain
-from robustseg.objectives.semantic import metzen, semantic
+from robustseg.objectives.semantic import metzen, semantic, stealthy
 from robustseg.ops import pixels as px
 from robustseg.types import SemanticTarget, State, View
 
-__all__ = ["Judge", "ball", "budget", "judges", "objective", "search"]
+__all__ = ["Judge", "ball", "budget", "judges", "no_steps", "objective", "search"]
 
 Judge = Callable[[View, SemanticTarget, State], Tensor]
 Track = Callable[[View, SemanticTarget], Tensor]
@@ -50,13 +52,15 @@ def objective(entry: Entry, params: Params, custom: Callable[..., Any] | None, l
         return _nothing if made is None else made(params)  # noise follows no objective
     if entry.loss_of(params) == "metzen":
         return metzen(number(params["omega"], "omega"), number(params["tau"], "tau"))
+    if entry.loss == "stealthy":
+        return stealthy(number(params["keep"], "keep"))
     return semantic(entry.loss, targeted="target" in params)
 
 
 def judges(entry: Entry, params: Params, custom: bool, look: str = "dense") -> tuple[Judge, Track | None]:
     """What decides which iterate is returned, and what APGD watches (None: the objective)."""
-    targeted = "target" in params
-    score = _hidden_and_kept if entry.loss_of(params) == "metzen" else _reached if targeted else _wrong
+    targeted = aims(params)
+    score = _hidden_and_kept if entry.loss_of(params) in ("metzen", "stealthy") else _reached if targeted else _wrong
     if look != "dense":
         module = import_module(SEGMENTS[look])
         score = getattr(module, "SCORES", {}).get(entry.name, module.harm)
@@ -85,9 +89,14 @@ def search(
             looks=looks(params, fit or plainly),
         )  # fmt: skip
 
-    steps = 0 if entry.shared and fit is None else int(params["steps"])
+    steps = 0 if no_steps(entry, params) and fit is None else int(params["steps"])
     once = stage(steps) if len(entry.radii) == 1 else radius_schedule(stage, steps, entry.radii)
     return restarts(once, int(params["restarts"]))
+
+
+def no_steps(entry: Entry, params: Params) -> bool:
+    """What changes an image was found beforehand: a tile, or a network that makes it in one forward."""
+    return entry.shared or learned(params)
 
 
 def looks(params: Params, plain: Looks = plainly) -> Looks:
@@ -100,7 +109,7 @@ def looks(params: Params, plain: Looks = plainly) -> Looks:
 def budget(entry: Entry, params: Params, clean: bool) -> tuple[int, int]:
     """Planned forwards and backwards an image, ``clean``: one forward more for the clean prediction."""
     steps, count, samples = int(params["steps"]), int(params["restarts"]), int(params.get("eot_samples", "1"))
-    steps = 0 if entry.shared else steps
+    steps = 0 if no_steps(entry, params) else steps
     judged = 2 * steps if "eot" in params else steps  # under an expectation scores have forwards of their own
     return count * samples * (judged + len(entry.radii)) + int(clean), count * samples * steps
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from robustseg.catalog.entry import INSTANCE, SEA_RADII, Entry
 from robustseg.catalog.queries import QUERY_ENTRIES
 from robustseg.catalog.regions import REGION_ENTRIES
+from robustseg.catalog.stealthy import STEALTHY
 
 __all__ = ["ENTRIES", "Entry"]
 
@@ -248,4 +249,4 @@ _ENTRIES = (
     ),
 )
 
-ENTRIES: dict[str, Entry] = {entry.name: entry for entry in (*_ENTRIES, *QUERY_ENTRIES, *REGION_ENTRIES)}
+ENTRIES: dict[str, Entry] = {entry.name: entry for entry in (*_ENTRIES, STEALTHY, *QUERY_ENTRIES, *REGION_ENTRIES)}

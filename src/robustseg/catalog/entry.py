@@ -25,6 +25,7 @@ class Entry:
     ``rule``: how the gradients of several models combine, ``summed`` (their mean) or ``blended`` (SAGA);
     ``fits``: the artefact it cannot do without; ``goal_loss``: the loss towards a goal, where it is another one;
     ``shared``: the artefact is the perturbation itself, one for all images, and ``steps`` are those of its fit;
+    ``equal_noise``: beside its goal scores stand those of noise of the same L2 length;
     ``radii``: (factor, share of steps) stages;
     ``track_ce``: APGD watches the mean cross-entropy; ``spatial``: says nothing where an image has one label only;
     ``members``: names of an ensemble; ``refused``: options that would have no meaning here;
@@ -54,6 +55,7 @@ class Entry:
     fits: str = ""
     goal_loss: str = ""
     shared: bool = False
+    equal_noise: bool = False
     version: int = 1
 
     def loss_of(self, params: Params) -> str:
@@ -78,7 +80,7 @@ class Entry:
             step = "eps*2" if update == "apgd" else step  # APGD begins long and halves
             base = {"step_size": step, "steps": str(self.steps), "restarts": "1", "update": update, **base}
         merged = {**base, **numbers, **given}
-        if merged.get("target") != "nearest" and "class" not in given:
+        if merged.get("target") != "nearest" and "kind" not in merged and "class" not in given:
             merged.pop("class", None)
         if merged.get("eot_samples") == "1" and "eot" in merged:
             merged.pop("eot_samples")  # one spelling of the default

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from robustseg.catalog import stealthy
 from robustseg.catalog.spec import Params, near
 from robustseg.errors import UserError
 from robustseg.objectives.goals import hide_nearest, least_likely
 from robustseg.ops.size import WHOLE_IMAGE
 from robustseg.types import DenseOutput, Model, SemanticTarget
 
-__all__ = ["class_index", "goal_labels"]
+__all__ = ["aims", "class_index", "goal_labels"]
+
+
+def aims(params: Params) -> bool:
+    """The options name a goal: a target, or what shall become of a class.
+
+    >>> aims({"eps": "8/255"}), aims({"kind": "vanish"})
+    (False, True)
+    """
+    return "target" in params or "kind" in params
 
 
 def class_index(model: Model, name: str) -> int:
@@ -24,11 +35,22 @@ def class_index(model: Model, name: str) -> int:
     return names.index(name.lower())
 
 
-def goal_labels(params: Params, model: Model, reference: SemanticTarget, clean: DenseOutput | None) -> SemanticTarget:
+def goal_labels(
+    params: Params,
+    model: Model,
+    reference: SemanticTarget,
+    clean: DenseOutput | None,
+    draws: Sequence[torch.Generator] = (),
+) -> SemanticTarget:
     """Goal map ``(B,H,W)`` in model classes; ``reference``, what counts as right now, lends its labels and its ignored
-    pixels. ``clean`` is the clean output at label size, which only ``least-likely`` looks at.
+    pixels. ``clean`` is the clean output at label size, which only ``least-likely`` looks at; ``draws``, one generator
+    an image, are for goals with something random in them.
     """
-    target, labels, ignore = params["target"], reference.labels, reference.ignore
+    labels, ignore = reference.labels, reference.ignore
+    if "kind" in params:
+        goal = stealthy.goal(params, class_index(model, params["class"]), reference, draws)
+        return SemanticTarget(torch.where(reference.valid, goal, ignore), ignore)
+    target = params["target"]
     if model.spec.task == WHOLE_IMAGE and target != "least-likely" and not target.startswith("class:"):
         raise UserError(
             f"target={target} changes part of a label map, and {model.spec.ref} gives one label an image; "

@@ -13,7 +13,7 @@ from robustseg.attacks.combinators import only
 from robustseg.attacks.constraints import Ball
 from robustseg.attacks.loop import UNTRIED, Found, Problem, Search
 from robustseg.attacks.rules import summed
-from robustseg.catalog import build, outputs, universal
+from robustseg.catalog import build, outputs, stealthy, universal
 from robustseg.catalog.goals import class_index, goal_labels
 from robustseg.catalog.spec import shares
 from robustseg.errors import UserError
@@ -68,7 +68,12 @@ def run(
     device = next((p.device for p in models[0].module.parameters()), images.device)
     images = images.detach().to(device)
     writable = None if region is None else region.to(device)
-    sides = [side(attack, m, images, t, writable) for m, t in zip(models, targets, strict=True)]
+    free = stealthy.may_change(attack.params, images, _named(seed, ids, "mask"))
+    if free is not None:
+        writable = free if writable is None else writable & free
+    sides = [
+        side(attack, m, images, t, writable, _named(seed, ids, "goal")) for m, t in zip(models, targets, strict=True)
+    ]
     one, rule = sides[0], summed
     if len(sides) > 1 or attack.entry.rule != "summed":
         from robustseg.catalog import ensemble
@@ -88,6 +93,9 @@ def run(
     if attack.entry.shared:
         assert attack.artefact is not None
         start = universal.start(attack.artefact, images)
+    elif stealthy.learned(attack.params):
+        assert attack.artefact is not None
+        start = stealthy.start(attack.artefact, sides[0], class_index(models[0], attack.params["class"]))
     found = _found(search, problem, build.ball(attack.params), start, one.applicable)
     return AttackResult(
         images=images + found.theta,
@@ -102,10 +110,20 @@ def run(
     )
 
 
+def _named(seed: int, ids: Sequence[str], what: str) -> list[torch.Generator]:
+    """Draws of every image that no search knows: each name of ``what`` has its own."""
+    return [seeds.generator(seed, f"{i}/{what}") for i in ids]
+
+
 def side(
-    attack: Attack, model: Model, images: Tensor, truth: SemanticTarget | None, writable: Tensor | None = None
+    attack: Attack,
+    model: Model,
+    images: Tensor,
+    truth: SemanticTarget | None,
+    writable: Tensor | None = None,
+    draws: Sequence[torch.Generator] = (),
 ) -> Side:
-    """What the attack asks of one model; ``images`` and ``writable`` are on its device."""
+    """What the attack asks of one model; ``images`` and ``writable`` are on its device; ``draws`` are for its goal."""
     device = images.device
     look = outputs.view(attack.entry, model)
     maps = attack.params.get("rollout") == "auto" and "attention" in getattr(model, "gives", ())
@@ -120,10 +138,10 @@ def side(
             clean = forward(images, truth or SemanticTarget(nothing), {})
     reference = _reference(attack, look, truth, clean, model, size)
     named = attack.targeted and not (look != "dense" and "instance" in attack.params)  # an object has no map of labels
-    goal = goal_labels(attack.params, model, reference, _dense(clean, size)) if named else None
+    goal = goal_labels(attack.params, model, reference, _dense(clean, size), draws) if named else None
     # an objective on segments knows its goal by name and keeps the reference; one on pixels runs towards the goal
     target = reference if goal is None or look != "dense" else goal
-    hides = goal is not None and attack.params.get("target") == "nearest"
+    hides = goal is not None and (attack.params.get("target") == "nearest" or "kind" in attack.params)
     applicable = _applicable(goal or target, reference, writable, hides)
 
     objective: Objective = build.objective(attack.entry, attack.params, attack.function, look)

@@ -37,7 +37,7 @@ COMMON = {  # option -> what it means; every attack has these
     "reference": "gt: the ground truth is attacked; pred: the clean prediction is",
     "region": "where the attacker may write: FILE, DIR, clothing, class:NAME or instance:ID",
     "target": "class:NAME, a label-map PNG, least-likely, or nearest (hides class=NAME)",
-    "class": "the class that target=nearest hides, or displace moves",
+    "class": "the class that target=nearest hides, displace moves, or stealthy hides, shows or moves",
     "objective": "FILE.py:FUNCTION, your own function (output, target) -> (B,) to maximise",
     "eot": "transformations that the attack must survive, e.g. noise:0.02+jpeg:30-90",
     "eot_samples": "draws of these a step, default 1",
@@ -48,8 +48,10 @@ CHOICES = {
     "proposals": ("moving", "fixed"),
     "reference": ("gt", "pred"),
     "rollout": ("auto", "none"),
+    "kind": ("vanish", "embed", "displace"),
+    "mode": ("direct", "generator"),
 }
-SHARES = ("omega", "tau")  # options between 0 and 1
+SHARES = ("omega", "tau", "keep", "mask", "height")  # options between 0 and 1
 
 
 def near(word: str, known: Iterable[str]) -> str:
@@ -229,5 +231,5 @@ def _check_target(name: str, params: Params) -> None:
         )
     if target == "nearest" and "class" not in params:
         raise UserError(f"attack {name}: target=nearest hides one class; say which, e.g. class=person")
-    if target != "nearest" and "class" in params and name != "displace":
+    if target != "nearest" and "class" in params and name not in ("displace", "stealthy"):
         raise UserError(f"attack {name}: class={params['class']} belongs to target=nearest; write target=class:NAME")

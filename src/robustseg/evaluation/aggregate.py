@@ -36,6 +36,9 @@ DEFINITIONS = {
     "classifier: images",
     "APSR": "adversarial pixel success rate: mean over images of wrong pixels / counted pixels",
     "solved": "share of images with at least 99 % of counted pixels wrong",
+    "goal_reached": "target success rate: pixels to change that take the label wanted / pixels to change",
+    "background_kept": "non-target preservation rate: other pixels that keep their label / other pixels",
+    "noise_goal_reached": "both again, under noise of the same L2 length on the same pixels, image by image",
     "relative_drop": "1 - mIoU attacked / mIoU clean on the same images",
     "recall": "share of objects with at least half of their pixels right; areas below 32², below 96², above",
     "ci95": "95 % percentile bootstrap over images, paired over attacks; a composed attack's choice is kept",
@@ -217,7 +220,8 @@ def _entry(
 
 def _target(options: Mapping[str, str]) -> dict[str, str] | None:
     """What a targeted attack aims at, defaults too; None for the others."""
-    return {name: options[name] for name in ("target", "class") if name in options} if "target" in options else None
+    aimed = "target" in options or "kind" in options
+    return {name: options[name] for name in ("target", "kind", "class") if name in options} if aimed else None
 
 
 def _largest(rows: Sequence[Row], norm: str) -> float | None:

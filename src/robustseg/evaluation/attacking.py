@@ -15,6 +15,7 @@ from torch import Tensor
 from robustseg.errors import UserError
 from robustseg.evaluation import referee
 from robustseg.evaluation.device import out_of_memory, synchronise
+from robustseg.evaluation.equal_noise import equal_noise
 from robustseg.evaluation.goals import goal_counts
 from robustseg.evaluation.job import Job, Planned
 from robustseg.evaluation.matching import Item, item
@@ -188,6 +189,7 @@ def attack_rows(
         for i in index.tolist():
             rows[i] = replace(rows[i], status="failed", error=error)
         return rows, {}
+    quiet = None if judged is None else _quiet(job, planned, batch, index.tolist(), images, target, found)
     stats = None if judged is None else _statistics(job, batch, judged, index.tolist(), batch.prediction)
     sizes = referee.norms(images, found)
     done = _numbers(result, len(index))
@@ -206,6 +208,9 @@ def attack_rows(
             assert stats is not None
             assert judged is not None
             goal = None if result.goal is None else _goal(job, planned, batch, i, result.goal[n], judged, n)
+            if goal and quiet is not None and result.goal is not None:
+                under = _goal(job, planned, batch, i, result.goal[n], quiet, n) or {}
+                goal |= {f"noise_{name}": under[name] for name in ("hit", "kept")}
             trace = trace_points(result.trace[n].tolist())
             rows[i] = replace(rows[i], stats=stats[n], norms=sizes[n], extra=goal, trace=trace, **cost)
     made = {} if judged is None else {i: Attacked(found[n], part_of(judged, [n])) for n, i in enumerate(index.tolist())}
@@ -279,6 +284,16 @@ def _goal(
     labels, clean = batch.target.labels[i], batch.prediction.labels[i]
     reference = labels if planned.attack.reference == "gt" else clean
     return goal_counts(goal, reference, judged.labels[n], clean, labels, job.data.ignore)
+
+
+def _quiet(
+    job: Job, planned: Planned, batch: Batch, at: Sequence[int], images: Tensor, target: SemanticTarget, found: Tensor
+) -> Prediction | None:
+    """What the model says under noise of the same length, for attacks whose stealth is judged beside it."""
+    if not getattr(getattr(planned.attack, "entry", None), "equal_noise", False):
+        return None
+    noisy = equal_noise(images, found, [batch.items[i].content for i in at], job.seed)
+    return _predict(job, noisy, target)[0]
 
 
 def trace_points(values: Sequence[float]) -> list[float | None] | None:

@@ -13,7 +13,7 @@ import torch
 
 from robustseg import __version__, catalog
 from robustseg.catalog import outputs
-from robustseg.catalog.spec import parse
+from robustseg.catalog.spec import number, parse
 from robustseg.catalog.together import together
 from robustseg.catalog.transfer import transferred
 from robustseg.data import load_data
@@ -258,7 +258,7 @@ def _attacks(attacks: Any, eps: Any, region: str | None, baseline: bool, eot: Ma
     balls = {
         (a.norm, a.eps, getattr(a, "region", None)): None
         for a in wanted
-        if a.eps is not None and a.norm in ("linf", "l2")
+        if a.eps is not None and (a.norm == "l2" or (a.norm == "linf" and number(a.eps, "eps") < 1))  # 1: all the box
     }
     noise = [
         catalog.attack("noise", eps=e, **({} if n == "linf" else {"norm": n}), **({"region": r} if r else {}))
@@ -327,7 +327,10 @@ def _options(attack: Any) -> dict[str, Any] | None:
     params = getattr(attack, "params", None)
     if params is None:
         return None
-    return {k: masks.canonical(v) if k in ("target", "region", "file") else v for k, v in sorted(params.items())}
+    return {
+        k: masks.canonical(v) if k in ("target", "region", "file", "generator") else v
+        for k, v in sorted(params.items())
+    }
 
 
 def _about(artefact: Any) -> dict[str, Any]:

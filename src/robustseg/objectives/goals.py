@@ -6,7 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["hide_nearest", "least_likely"]
+from robustseg.ops.shift import shifted
+
+__all__ = ["displaced", "embedded", "hide_nearest", "least_likely"]
 
 
 def hide_nearest(prediction: Tensor, hidden: int, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -40,3 +42,27 @@ def least_likely(scores: Tensor) -> Tensor:
     Source: Kurakin et al., ICLR 2017 workshop (fixed target; Arnab et al. recompute it every step, which we do not).
     """
     return scores.argmin(1)
+
+
+def embedded(prediction: Tensor, fake: int, masks: Tensor) -> Tensor:
+    """Pixels of ``masks (B,H,W)`` bool take the label ``fake``, others keep theirs. ``(B,H,W) -> (B,H,W)``.
+
+    Source: Chen, Wang, Crandall, WACV 2022, arXiv 2104.01732 ("embedding fake labels").
+
+    >>> embedded(torch.tensor([[[1, 2]]]), 7, torch.tensor([[[False, True]]])).tolist()
+    [[[1, 7]]]
+    """
+    return torch.where(masks, fake, prediction)
+
+
+def displaced(prediction: Tensor, moved: int, dx: int, dy: int, valid: Tensor | None = None) -> Tensor:
+    """Pixels predicted as ``moved`` appear ``dx`` pixels to the right and ``dy`` down; the rest keeps its label.
+
+    What they uncover takes the label of the nearest pixel of another class (``hide_nearest``).
+    Source: Chen, Wang, Crandall, WACV 2022, arXiv 2104.01732 ("displacing target objects"), reconstructed.
+
+    >>> displaced(torch.tensor([[[1, 5, 2, 2]]]), 5, 1, 0).tolist() in ([[[1, 1, 5, 2]]], [[[1, 2, 5, 2]]])
+    True
+    """
+    here = prediction == moved if valid is None else (prediction == moved) & valid
+    return torch.where(shifted(here, dx, dy), moved, hide_nearest(prediction, moved, valid)[0])

@@ -19,7 +19,7 @@ from robustseg.ops import losses
 from robustseg.ops import pixels as px
 from robustseg.types import DenseOutput, SemanticTarget, State, View
 
-__all__ = ["LOSSES", "metzen", "semantic"]
+__all__ = ["LOSSES", "metzen", "semantic", "stealthy"]
 
 Pixel = Callable[[DenseOutput, SemanticTarget, State, float], Tensor]
 
@@ -147,8 +147,26 @@ def metzen(omega: float, tau: float) -> Objective:
     """Fischer/Metzen: reach a goal map; ω weighs the pixels to change against those to keep; confident pixels rest.
 
     ``-[ω Σ_aimed CE + (1-ω) Σ_rest CE] / N``, CE = 0 where the goal is predicted with probability above τ.
+    Source: Metzen et al., ICCV 2017, arXiv 1704.05712, eq. (4); τ as in the public ports of the authors' method.
+    """
+    return _towards("metzen", omega, 1 - omega, tau)
+
+
+def stealthy(keep: float) -> Objective:
+    """Semantically stealthy: aimed pixels take their new label, all others keep theirs, which weighs ``keep`` (a_n).
+
+    ``-[Σ_aimed CE + keep Σ_rest CE] / N``; no pixel rests. Source: Chen, Wang, Crandall, WACV 2022, arXiv 2104.01732,
+    reconstructed (the layer with the loss is not released); theirs is the sum, which one image's step cannot tell from
+    the mean.
+    """
+    return _towards("stealthy", 1.0, keep)
+
+
+def _towards(name: str, aimed: float, rest: float, tau: float = 1.0) -> Objective:
+    """Cross-entropy to a goal map, weighted; CE = 0 where the goal has a probability above τ (1: nowhere).
+
     Aimed pixels are those whose goal differs from ``constants["reference"] (B,H,W)``, the map that the goal was made
-    from. Source: Metzen et al., ICCV 2017, arXiv 1704.05712, eq. (4); τ as in the public ports of the authors' method.
+    from.
     """
 
     def init(view: View, target: SemanticTarget, constants: Constants) -> State:
@@ -156,8 +174,8 @@ def metzen(omega: float, tau: float) -> Objective:
 
     def value(view: View, target: SemanticTarget, state: State, progress: float) -> tuple[dict[str, Tensor], State]:
         log_p = px.log_probability(view.output, target)  # type: ignore[arg-type]
-        weight = torch.where(state["aimed"], omega, 1 - omega)
+        weight = torch.where(state["aimed"], aimed, rest)
         settled = log_p.detach().exp() > tau
         return {"goal": px.mean(torch.where(settled, 0, weight * log_p), target)}, state
 
-    return Objective("metzen", value, init)
+    return Objective(name, value, init)

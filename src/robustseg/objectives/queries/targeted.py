@@ -19,6 +19,7 @@ from robustseg.objectives.queries.price import segments_of
 from robustseg.objectives.queries.quality import quality
 from robustseg.objectives.queries.training import rematched, set_loss, start
 from robustseg.objectives.queries.truth import Field, field_of
+from robustseg.ops.shift import shifted
 from robustseg.types import QueryOutput, SegmentTarget, SemanticTarget, State, View
 
 __all__ = ["aimed", "displace", "hidden_and_kept", "hide", "moved_and_kept"]
@@ -76,7 +77,7 @@ def displace(dx: int, dy: int, instance: int | None = None) -> Objective:
         assert isinstance(target, SegmentTarget)
         chosen = aimed(target, constants, instance)
         there = target.masks & (chosen > 0).unsqueeze(-1).unsqueeze(-1)
-        moved = _shifted(there, dx, dy)
+        moved = shifted(there, dx, dy)
         others = target.masks & ~there & ~moved.any(1, keepdim=True)
         masks = _filled(target, moved | others, there.any(1))
         return {"aimed": chosen, "goal": masks, **start(view, target, constants)}
@@ -87,16 +88,6 @@ def displace(dx: int, dy: int, instance: int | None = None) -> Objective:
         return {"displace": -set_loss(output, truth, truth.counted, state["matched"])}, state
 
     return Objective("displace", value, init)
-
-
-def _shifted(masks: Tensor, dx: int, dy: int) -> Tensor:
-    h, w = masks.shape[-2:]
-    out = torch.zeros_like(masks)
-    y, x = slice(max(dy, 0), h + min(dy, 0)), slice(max(dx, 0), w + min(dx, 0))
-    back_y, back_x = slice(max(-dy, 0), h + min(-dy, 0)), slice(max(-dx, 0), w + min(-dx, 0))
-    if abs(dx) < w and abs(dy) < h:
-        out[..., y, x] = masks[..., back_y, back_x]
-    return out
 
 
 def _filled(target: SegmentTarget, masks: Tensor, uncovered: Tensor) -> Tensor:
