@@ -53,6 +53,8 @@ def scored(summary: dict[str, Any], out: Path, json: bool) -> int:
             if part is not summary:
                 print(part["model"])
             Console().print(table(part))
+            if part.get("defense"):
+                print(f"behind {part['defense']}, attacks with --adaptive {part['adaptive']}")
             for line in goals(part) + fits(part):
                 print(line)
         print(f"{out / 'summary.json'}; a page of it: robustseg report {out}")

@@ -27,6 +27,7 @@ __all__ = [
     "ModelSpec",
     "Output",
     "QueryOutput",
+    "Randomised",
     "RegionOutput",
     "Sample",
     "SegmentTarget",
@@ -279,6 +280,21 @@ class Model(Protocol):
         proposals: Tensor | None = None,
         want: frozenset[str] = frozenset(),
     ) -> Output: ...
+
+
+@runtime_checkable
+class Randomised(Protocol):
+    """A model that draws at random before it answers; of a call, ``draws (B, randoms)`` in [0,1) say what it draws.
+
+    ``randoms``: how many numbers an image takes (0: it draws nothing); ``samples``: draws a step that an attack takes
+    the mean over, 0 for one that never changes.
+    """
+
+    @property
+    def randoms(self) -> int: ...
+    @property
+    def samples(self) -> int: ...
+    def __call__(self, images: Tensor, *, draws: Tensor | None = None) -> Output: ...
 
 
 # ------------------------------------------------------------------------------------------------ attacks

@@ -79,14 +79,20 @@ def search(
     rule: Rule = summed,
     *,
     fit: Looks | None = None,
+    own: Callable[[Looks], Looks] | None = None,
 ) -> Search:
-    """The search: update and gradient rule, radius stages, restarts; ``fit``: looks at all images of one variable."""
+    """The search: update and gradient rule, radius stages, restarts; ``fit``: looks at all images of one variable.
+
+    ``own``: what becomes of the looks at a model that draws at random itself.
+    """
     update = _update(entry, params)
+    seen = looks(params, fit or plainly)
+    seen = seen if own is None else own(seen)
 
     def stage(steps: int) -> Search:
         return gradient_search(
             goal, update, steps, score, random_start=entry.random_start, track=track, rule=rule,
-            looks=looks(params, fit or plainly),
+            looks=seen,
         )  # fmt: skip
 
     steps = 0 if no_steps(entry, params) and fit is None else int(params["steps"])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from robustseg.attacks.rules import Rule, blended, summed
-from robustseg.catalog.outputs import kind
+from robustseg.catalog.outputs import kind, randoms
 from robustseg.catalog.spec import shares
 from robustseg.errors import UserError
 from robustseg.objectives.base import Objective
@@ -97,6 +97,8 @@ def check(attack: Attack, models: Sequence[Model]) -> None:
     if len(models) < 2:
         if attack.entry.rule == "blended" and "eot" in attack.params:
             raise UserError(f"{attack.name}: a rollout belongs to the plain image, not to one under eot=; use pgd")
+        if attack.entry.rule == "blended" and randoms(models[0]):
+            raise UserError(f"{attack.name}: a rollout belongs to one image, not to the draws of a defence; use pgd")
         return
     names = ", ".join(m.spec.ref for m in models)
     if attack.needs_fit:
@@ -106,6 +108,8 @@ def check(attack: Attack, models: Sequence[Model]) -> None:
         )
     if "eot" in attack.params:
         raise UserError(f"{attack.name}: eot= is for one model at a time, not for {names}; leave one of the two out")
+    if any(randoms(m) for m in models):
+        raise UserError(f"a randomised defence is for one model at a time, not for {names}; give it fixed numbers")
     strange = next((m for m in models if kind(m) == "prompted"), None)
     if strange is not None:
         raise UserError(f"{strange.spec.ref} is asked with prompts and cannot be attacked together with others")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor
 
+from robustseg.attacks.looks import Looks
+from robustseg.attacks.randomness import DRAWS, over_draws
 from robustseg.catalog.entries import Entry
 from robustseg.errors import UserError
 from robustseg.ops.size import WHOLE_IMAGE, label_size
 from robustseg.tasks.semantic import dense
-from robustseg.types import Model, Output, SegmentTarget, SemanticTarget, State
+from robustseg.types import Model, Output, Randomised, SegmentTarget, SemanticTarget, State
 
-__all__ = ["forward", "kind", "view"]
+__all__ = ["draws", "forward", "kind", "randoms", "view"]
 
 KINDS = {"semantic": "dense", "universal": "query", "instance": "region", "prompted": "prompted"}
 WORDS = {
@@ -49,28 +52,48 @@ def view(entry: Entry, model: Model) -> str:
     )
 
 
+def randoms(model: Model) -> int:
+    """How many random numbers the model takes for an image."""
+    return model.randoms if isinstance(model, Randomised) else 0
+
+
+def draws(model: Model, together: bool) -> Callable[[Looks], Looks]:
+    """From looks to looks at a model that draws; ``together``: one draw each, since the looks draw anyway."""
+
+    def seen(looks: Looks) -> Looks:
+        samples = getattr(model, "samples", 0)
+        return over_draws(randoms(model), min(samples, 1) if together else samples, looks)
+
+    return seen
+
+
 def forward(
     model: Model, look: str, size: tuple[int, int], want: frozenset[str] = frozenset()
 ) -> Callable[[Tensor, SemanticTarget, State], Output]:
     """What the loop calls: images, target and the objective's state to the output in the form of ``look``.
 
     ``size``: that of the images; ``want``: what dense outputs shall carry besides. Dense scores come at label size,
-    everything else as the model gives it. Prompts are the target's; proposals are frozen where the state holds some.
+    everything else as the model gives it. Prompts are the target's; proposals are frozen where the state holds some,
+    and what a randomised model draws is what the state says.
     """
 
     labels = label_size(model.spec.task, size)
+    draws_itself = bool(randoms(model))
+
+    def asked(images: Tensor, state: State, **more: Any) -> Output:
+        return model(images, draws=state.get(DRAWS), **more) if draws_itself else model(images, **more)
 
     def as_dense(images: Tensor, target: SemanticTarget, state: State) -> Output:
-        return dense(model(images, want=want) if want else model(images), labels)
+        return dense(asked(images, state, want=want) if want else asked(images, state), labels)
 
     def as_regions(images: Tensor, target: SemanticTarget, state: State) -> Output:
-        return model(images, proposals=state.get("proposals"))
+        return asked(images, state, proposals=state.get("proposals"))
 
     def as_prompted(images: Tensor, target: SemanticTarget, state: State) -> Output:
         assert isinstance(target, SegmentTarget)
-        return model(images, prompts=target.prompts)
+        return asked(images, state, prompts=target.prompts)
 
     def as_given(images: Tensor, target: SemanticTarget, state: State) -> Output:
-        return model(images)
+        return asked(images, state)
 
     return {"dense": as_dense, "region": as_regions, "prompted": as_prompted, "query": as_given}[look]

@@ -79,7 +79,8 @@ def run(
         from robustseg.catalog import ensemble
 
         one, rule = ensemble.joined(sides, shares(attack.params)), ensemble.rule(attack)
-    search = build.search(attack.entry, attack.params, one.objective, one.score, one.track, rule)
+    own = outputs.draws(models[0], "eot" in attack.params)
+    search = build.search(attack.entry, attack.params, one.objective, one.score, one.track, rule, own=own)
     problem = Problem(
         forward=one.forward,
         images=images,

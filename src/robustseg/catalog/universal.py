@@ -68,7 +68,8 @@ def fit_tile(attack: Attack, model: Model, dataset: DataSet, seed: int = 0) -> A
         return outputs.forward(model, "dense", _size(x))(x, target, state)
 
     one = shown[0]
-    search = build.search(attack.entry, attack.params, one.objective, one.score, one.track, fit=looks)
+    own = outputs.draws(model, "eot" in attack.params)
+    search = build.search(attack.entry, attack.params, one.objective, one.score, one.track, fit=looks, own=own)
     nothing = SemanticTarget(torch.zeros_like(tile[:, 0], dtype=torch.int64))
     problem = Problem(forward, tile, nothing, {}, lambda *draw: [seeds.generator(seed, KIND, *draw)], early_stop=False)
     found = search(problem, Ball("linf", number(attack.eps, "eps"), box=False), None, 0)

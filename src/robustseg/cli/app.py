@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["DataRef", "Device", "Eot", "EotSamples", "Json", "ModelRef", "ModelRefs", "Seed", "Window", "app", "group"]
+__all__ = ["Adaptive", "DataRef", "Defense", "Device", "Eot", "EotSamples", "Json", "ModelRef", "ModelRefs", "Seed",
+           "Window", "app", "group"]  # fmt: skip
 
 OPTIONS: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": "markdown", "pretty_exceptions_enable": False}
 app = typer.Typer(add_completion=False, help="Measure how easily a segmentation model can be fooled.", **OPTIONS)
@@ -19,7 +20,10 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of all random draws.")]
 Eot = Annotated[str | None, typer.Option(help="What attacks must survive: noise=0.02,jpeg=30-90 … (docs/eot.md).")]
-EotSamples = Annotated[int | None, typer.Option(min=1, help="Draws of these a step; default 1.")]
+EotSamples = Annotated[int | None, typer.Option(min=1, help="Draws of these, or of a random defence, a step.")]
+Defense = Annotated[str | None, typer.Option(help="What the model sees images through: jpeg=50, bits=3, median=3, "
+                                             "resize=0.8-1.2, also several (docs/input-defences.md).")]  # fmt: skip
+Adaptive = Annotated[str, typer.Option(help="What attacks do about a defence: auto (BPDA, EOT), bpda, eot, or off.")]
 Window = Annotated[int | None, typer.Option(help="Side of a sliding window for large images, in pixels.")]
 
 

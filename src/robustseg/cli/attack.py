@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from robustseg.cli.app import DataRef, Device, Eot, EotSamples, Json, ModelRef, ModelRefs, Seed, Window, app
+from robustseg.cli.app import (
+    Adaptive,
+    DataRef,
+    Defense,
+    Device,
+    Eot,
+    EotSamples,
+    Json,
+    ModelRef,
+    ModelRefs,
+    Seed,
+    Window,
+    app,
+)  # fmt: skip
 from robustseg.terminal import bar, emit, scored
 
 
@@ -41,6 +54,8 @@ def evaluate(
     ] = None,
     eot: Eot = None,
     eot_samples: EotSamples = None,
+    defense: Defense = None,
+    adaptive: Adaptive = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Measure a step and say what the run would cost.")] = False,
     json: Json = False,
 ) -> int:
@@ -56,8 +71,8 @@ def evaluate(
             model if len(model) > 1 else model[0], data, list(attack), out=out, eps=eps, limit=limit, seed=seed,
             batch_size=batch_size, device=device, resize=resize, fit_data=fit_data, region=region, count=count,
             class_map=class_map, eight_bit=eight_bit, shard=shard, keep=keep, early_stop=early_stop, window=window,
-            task=task, source=source, eot=eot, eot_samples=eot_samples, progress=progress, dry_run=dry_run,
-            command=["robustseg", *sys.argv[1:]],
+            task=task, source=source, eot=eot, eot_samples=eot_samples, defense=defense, adaptive=adaptive,
+            progress=progress, dry_run=dry_run, command=["robustseg", *sys.argv[1:]],
         )  # fmt: skip
     if dry_run:
         from robustseg.evaluation.plan import describe
@@ -78,6 +93,8 @@ def attack(
     window: Window = None,
     eot: Eot = None,
     eot_samples: EotSamples = None,
+    defense: Defense = None,
+    adaptive: Adaptive = "auto",
     json: Json = False,
 ) -> None:
     """Attack your own pictures; what the model sees in the clean picture is the reference.
@@ -89,7 +106,7 @@ def attack(
 
         found = attack_images(
             images, model, attack, out=out, seed=seed, device=device, window=window, eot=eot,
-            eot_samples=eot_samples, progress=progress,
+            eot_samples=eot_samples, defense=defense, adaptive=adaptive, progress=progress,
         )  # fmt: skip
     if json:
         emit(found)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from robustseg.cli.app import DataRef, Device, Json, ModelRef, app
+from robustseg.cli.app import DataRef, Defense, Device, Json, ModelRef, app
 from robustseg.terminal import bar, emit, explained, listed, tabled
 
 
@@ -46,6 +46,7 @@ def doctor(
     device: Device = "auto",
     resize: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH, as for `evaluate`.")] = None,
     class_map: Annotated[Path | None, typer.Option(help="As for `evaluate`.")] = None,
+    defense: Defense = None,
     explain: Annotated[
         str | None,
         typer.Option(
@@ -66,6 +67,6 @@ def doctor(
         from robustseg.models import check
 
         size = parse_size(resize) if resize else None
-        found = examine(model, data, limit=limit, device=device, resize=size, class_map=class_map)
+        found = examine(model, data, limit=limit, device=device, resize=size, class_map=class_map, defense=defense)
     emit([{**asdict(f), "page": f.page} for f in found]) if json else print("\n".join(check.render(found)))
     return 1 if check.failed(found) else 0

@@ -109,6 +109,7 @@ def summary(contents: Contents, run: Run | None = None, *, rounds: int = 1000) -
     return _plain(
         {
             **{name: run.info.get(name) for name in ("model", "data", "task", "tasks")},
+            **{name: run.info[name] for name in ("defense", "adaptive") if run.info.get(name)},
             "images": len(images),
             "requested": len(run.images),
             "seed": run.info.get("seed"),

@@ -94,18 +94,18 @@ def load(job: Job, positions: Sequence[int], *, may_shrink: bool = False) -> Bat
     objects = [s.instances for s in samples]
     instances = None if any(o is None for o in objects) else torch.stack(objects).to(job.device)  # type: ignore[arg-type]
     prediction, finite = None, torch.zeros(len(samples), dtype=torch.bool)
+    # a row of an earlier, longer run may have had neighbours beyond this run's limit
+    items = [job.items[p] if p < len(job.items) else item(p, s) for p, s in zip(positions, samples, strict=True)]
     synchronise(job.device)
     start, error = time.perf_counter(), None
     try:
-        prediction, finite = _predict(job, images, target)
+        prediction, finite = _predict(job, images, target, items)
         synchronise(job.device)
     except UserError:
         raise
     except Exception as problem:
         error = _text(problem, len(samples), may_shrink)
     seconds = (time.perf_counter() - start) / len(samples)
-    # a row of an earlier, longer run may have had neighbours beyond this run's limit
-    items = [job.items[p] if p < len(job.items) else item(p, s) for p, s in zip(positions, samples, strict=True)]
     return Batch(items, samples, images, target, instances, prediction, finite.cpu(), error, seconds)
 
 
@@ -115,9 +115,10 @@ def _target(job: Job, counted: Sequence[Sample]) -> SemanticTarget:
     return SemanticTarget(torch.stack([s.labels for s in counted]), job.data.ignore)  # type: ignore[arg-type]
 
 
-def _predict(job: Job, images: Tensor, target: SemanticTarget) -> tuple[Prediction, Tensor]:
+def _predict(job: Job, images: Tensor, target: SemanticTarget, items: Sequence[Item]) -> tuple[Prediction, Tensor]:
     prompts = target.prompts if "prompted" in job.tasks and isinstance(target, SegmentTarget) else None
-    return referee.predict(job.model, images, tasks=job.tasks, things=job.data.countable, prompts=prompts,
+    draws = referee.draws(job.model, [i.content for i in items], job.seed)
+    return referee.predict(job.model, images, tasks=job.tasks, things=job.data.countable, prompts=prompts, draws=draws,
                             most=job.data.detections)  # fmt: skip
 
 
@@ -181,7 +182,8 @@ def attack_rows(
         )
         synchronise(job.device)
         seconds = (getattr(planned.attack, "seconds", None) or time.perf_counter() - start) / len(index)
-        found, judged, faults, finite = _judge(job, planned, images, target, result, writable)
+        shown = [batch.items[i] for i in index.tolist()]
+        found, judged, faults, finite = _judge(job, planned, images, target, result, writable, shown)
     except UserError:
         raise
     except Exception as problem:
@@ -218,7 +220,13 @@ def attack_rows(
 
 
 def _judge(
-    job: Job, planned: Planned, images: Tensor, target: SemanticTarget, result: AttackResult, region: Tensor | None
+    job: Job,
+    planned: Planned,
+    images: Tensor,
+    target: SemanticTarget,
+    result: AttackResult,
+    region: Tensor | None,
+    items: Sequence[Item],
 ) -> tuple[Tensor, Prediction | None, list[str | None], Tensor]:
     """The referee's view: images to score, their predictions, faults, finite scores. Faulty images are scored clean."""
     eps = None if planned.attack.eps is None else float(Fraction(planned.attack.eps))
@@ -232,7 +240,7 @@ def _judge(
         found = referee.eight_bits(images, found, **ball)
         again = referee.inspect(images, found, region=None, **ball)
         faults = [f or (f"after rounding to 8 bits {g}" if g else None) for f, g in zip(faults, again, strict=True)]
-    prediction, finite = _predict(job, found, target)
+    prediction, finite = _predict(job, found, target, items)
     return found, prediction, faults, finite.cpu()
 
 
@@ -293,7 +301,7 @@ def _quiet(
     if not getattr(getattr(planned.attack, "entry", None), "equal_noise", False):
         return None
     noisy = equal_noise(images, found, [batch.items[i].content for i in at], job.seed)
-    return _predict(job, noisy, target)[0]
+    return _predict(job, noisy, target, [batch.items[i] for i in at])[0]
 
 
 def trace_points(values: Sequence[float]) -> list[float | None] | None:

@@ -15,7 +15,7 @@ from robustseg.evaluation.matching import Item, Mapped, index
 from robustseg.ops import digest
 from robustseg.types import DataSet, Model
 
-__all__ = ["fit", "fit_data", "fit_name"]
+__all__ = ["about", "fit", "fit_data", "fit_name"]
 
 
 def fit_name(attack: Any) -> str:
@@ -54,9 +54,11 @@ def fit(
     seed: int,
     folder: Path,
     tick: Callable[[int, int], None] | None = None,
+    adaptive: str | None = None,
 ) -> Artefact:
     """The artefact of an attack: read from ``folder`` if it was made for the same model, data and seed, else fitted.
 
+    ``adaptive``: how the attack meets a defence of the model, where there is one.
     Raises UserError where an image to fit on is also scored (compared by content).
     """
     number = len(data)
@@ -77,6 +79,7 @@ def fit(
         data.digest(),
         data.table.tolist(),
         seed,
+        *([] if adaptive is None else [adaptive]),
     ]
     path = folder / f"{slug(name)}-{digest.of_json(request)}.safetensors"
     if path.is_file():
@@ -87,3 +90,14 @@ def fit(
     made.save(draft)
     draft.replace(path)  # a kill leaves no half-written artefact
     return made
+
+
+def about(artefact: Artefact) -> dict[str, Any]:
+    """What the record of a run says of an artefact."""
+    return {
+        "kind": artefact.kind,
+        "fitted_on": artefact.fitted_on,
+        "digest": artefact.digest,
+        "forwards": artefact.forwards,
+        "backwards": artefact.backwards,
+    }

@@ -18,10 +18,12 @@ from robustseg.catalog.together import together
 from robustseg.catalog.transfer import transferred
 from robustseg.data import load_data
 from robustseg.data.resize import parse_size
+from robustseg.defenses.adaptive import expecting
 from robustseg.errors import UserError
 from robustseg.evaluation import asked, fitting, key, masks
 from robustseg.evaluation.batches import Shard, parse_shard
 from robustseg.evaluation.device import choose
+from robustseg.evaluation.guard import Guard
 from robustseg.evaluation.matching import Item, Mapped, class_map_digest, index
 from robustseg.ops.size import WHOLE_IMAGE
 from robustseg.types import DataSet, Model
@@ -105,6 +107,8 @@ def definite(
     source: str | Model | None = None,
     eot: str | None = None,
     eot_samples: int | None = None,
+    defense: str | None = None,
+    adaptive: str = "auto",
     baseline: bool = True,
     team: Team | None = None,
     tick: Tick | None = None,
@@ -115,14 +119,18 @@ def definite(
     limit = None if limit is None else asked.whole(limit, "limit")
     if seed < 0:
         raise UserError(f"seed={seed} is negative; use a whole number from 0 on")
-    wanted = _attacks(attacks, eps, region, baseline, asked.survival(eot, eot_samples))  # the cheap mistakes come first
+    guard = Guard.of(defense, adaptive, eot, eot_samples)  # the cheap mistakes come first
+    survive = asked.survival(eot, None if guard.samples else eot_samples)
+    wanted = _attacks(attacks, eps, region, baseline, survive)
     shard = parse_shard(shard) if isinstance(shard, str) else shard
     size = parse_size(resize) if isinstance(resize, str) else resize
     dataset = load_data(data, resize=size) if isinstance(data, str) else data
     if size is not None and not isinstance(data, str) and getattr(data, "size", None) != tuple(size):
         raise UserError("resize= needs a data reference; give load_data(REF, resize=...) the size instead")
-    network, where = _model(model, device, window)
-    surrogate = None if source is None else _model(source, device, window)[0]
+    bare, where = _model(model, device, window)
+    network = guard.around(bare)
+    surrogate = bare if guard.unaware and team is None else None
+    surrogate = surrogate if source is None else _model(source, device, window)[0]
     tasks = asked.tasks(task, network.spec, dataset)
     mapped = Mapped.of(dataset, network.spec, class_map)
     if count is not None:
@@ -140,6 +148,7 @@ def definite(
         resize=size,
         count=masks.canonical(count),
         class_map=class_map_digest(class_map),
+        draws=seed if outputs.randoms(network) else None,
     )
     planned: dict[str, Planned] = {}
     ensembles: dict[str, list[str]] = {}
@@ -154,7 +163,7 @@ def definite(
             seen = Mapped.of(other, network.spec, class_map)
             artefacts[name] = fitting.fit(
                 attack, network, seen, items, seed, Path(out) / "artefacts",
-                lambda done, of: tell(f"fitting {attack.name}", done, of),
+                lambda done, of: tell(f"fitting {attack.name}", done, of), guard.mode(network),
             )  # fmt: skip
         return attack.with_artefact(artefacts[name])
 
@@ -169,7 +178,8 @@ def definite(
             members = [_with(m, team) for m in members]
         fitted = [ready(m, whole) for m in members]
         for one in fitted:
-            plan = _plan(one, clean, seed, region, eight_bit, early_stop, mapped)
+            one, mode = expecting(one, surrogate or network), guard.mode(network)
+            plan = _plan(one, clean, seed, region, eight_bit, early_stop, mapped, mode)
             if planned.setdefault(plan.spec, plan).key != plan.key:
                 raise UserError(f"two different attacks are both called {plan.spec}; run them into separate folders")
         if len(fitted) > 1:
@@ -179,7 +189,8 @@ def definite(
         "model": network.spec.ref,
         "data": dataset.ref,
         "task": network.spec.task,
-        "source": None if surrogate is None else surrogate.spec.ref,
+        "source": None if source is None or surrogate is None else surrogate.spec.ref,
+        **guard.info,
         "models": None if team is None else [m.spec.ref for m in team.models],
         "member": None if team is None else team.at,
         "tasks": list(tasks),
@@ -198,7 +209,7 @@ def definite(
         "shard": f"{shard[0]}/{shard[1]}" if shard else None,
         "versions": versions(),
         "artefacts": {
-            p.spec: _about(p.attack.artefact) for p in planned.values() if getattr(p.attack, "artefact", None)
+            p.spec: fitting.about(p.attack.artefact) for p in planned.values() if getattr(p.attack, "artefact", None)
         },
     }
     return Job(
@@ -217,18 +228,22 @@ def definite_members(
     resize: str | tuple[int, int] | None = None,
     window: int | None = None,
     source: str | Model | None = None,
+    defense: str | None = None,
+    adaptive: str = "auto",
     **options: Any,
 ) -> list[Job]:
     """A job for each of several models, whose attacks are made on all of them at once; see :func:`definite`."""
     if source is not None:
         raise UserError("--source makes attacks on another model; with several --model they are made on these")
+    guard = Guard.of(defense, adaptive, options.get("eot"), options.get("eot_samples"))
     networks = tuple(_model(m, device, window)[0] for m in models)
+    attacked = tuple(guard.attacked(m) for m in networks)
     size = parse_size(resize) if isinstance(resize, str) else resize
     dataset = load_data(data, resize=size) if isinstance(data, str) else data
     last: dict[str, Any] = {}
     return [
-        definite(m, dataset, attacks, out=out, device=device, resize=size, window=window,
-                 team=Team(networks, at, last), **options)
+        definite(m, dataset, attacks, out=out, device=device, resize=size, window=window, defense=defense,
+                 adaptive=adaptive, team=Team(attacked, at, last), **options)
         for at, m in enumerate(networks)
     ]  # fmt: skip
 
@@ -295,7 +310,7 @@ def _model(model: str | Model, device: str, window: int | None) -> tuple[Model, 
 
 
 def _plan(attack: Any, clean: Mapping[str, Any], seed: int, region: str | None, eight_bit: bool, early_stop: bool,
-          data: Mapped) -> Planned:  # fmt: skip
+          data: Mapped, adaptive: str | None) -> Planned:  # fmt: skip
     where = _where(attack, region)
     artefact = getattr(attack, "artefact", None)
     config = key.attack_config(
@@ -312,6 +327,7 @@ def _plan(attack: Any, clean: Mapping[str, Any], seed: int, region: str | None, 
         artefact=artefact.digest if artefact else None,
         code=getattr(attack, "code", None) or None,
         options=_options(attack),
+        adaptive=adaptive,
     )
     mask = masks.mask(where, data, whole_images=WHOLE_IMAGE in data.tasks) if where else None
     return Planned(attack, attack.spec, key.run_key(config), config, mask)
@@ -330,14 +346,4 @@ def _options(attack: Any) -> dict[str, Any] | None:
     return {
         k: masks.canonical(v) if k in ("target", "region", "file", "generator") else v
         for k, v in sorted(params.items())
-    }
-
-
-def _about(artefact: Any) -> dict[str, Any]:
-    return {
-        "kind": artefact.kind,
-        "fitted_on": artefact.fitted_on,
-        "digest": artefact.digest,
-        "forwards": artefact.forwards,
-        "backwards": artefact.backwards,
     }

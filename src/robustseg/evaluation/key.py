@@ -1,7 +1,7 @@
 """The identity of a run: what a number depends on, and nothing else. Standard library only.
 
 In the key: model and data digests, canonical attack spec with eps and code version, seed, dtype, resize, reference,
- region, count, class map, artefact, 8-bit flag, early stop. Recorded beside it, never in it:
+ region, count, class map, artefact, 8-bit flag, early stop, input defence. Recorded beside it, never in it:
 limit, batch size, shard, device.
 """
 
@@ -42,8 +42,10 @@ def clean_config(
     resize: tuple[int, int] | None = None,
     count: str | None = None,
     class_map: str | None = None,
+    draws: int | None = None,
 ) -> dict[str, Any]:
-    """What a clean row depends on: the network, the pixels, and which pixels count."""
+    """What a clean row depends on: the network, the pixels, and which pixels count; ``draws``: the seed of a network
+    that draws at random."""
     return {
         "kind": "clean",
         "schema": 1,
@@ -54,6 +56,7 @@ def clean_config(
         "resize": list(resize) if resize else None,
         "count": count,
         "class_map": class_map,
+        **({} if draws is None else {"draws": draws}),
     }
 
 
@@ -72,11 +75,12 @@ def attack_config(
     artefact: str | None = None,
     code: str | None = None,
     options: Mapping[str, Any] | None = None,
+    adaptive: str | None = None,
 ) -> dict[str, Any]:
     """What an attack row depends on: everything a clean row does, the attack, and the seed.
 
     ``code`` is the digest of a user's own objective, ``artefact`` that of what the attack was fitted to,
-    ``options`` every number of the attack, its defaults too.
+    ``options`` every number of the attack, its defaults too, ``adaptive`` how it meets a defence, where there is one.
     """
     return {
         **clean,
@@ -93,4 +97,5 @@ def attack_config(
         "artefact": artefact,
         "code": code,
         "options": dict(options) if options is not None else None,
+        **({} if adaptive is None else {"adaptive": adaptive}),
     }

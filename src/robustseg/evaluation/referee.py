@@ -8,19 +8,23 @@ are taken in float64.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from robustseg.catalog import outputs
 from robustseg.evaluation.device import fp32
+from robustseg.ops import seeds
 from robustseg.ops.size import label_size
 from robustseg.tasks.predict import Prediction
 from robustseg.tasks.predict import predict as decode
 from robustseg.types import DenseOutput, Model, Output, QueryOutput
 
-__all__ = ["TOLERANCE", "eight_bits", "inspect", "norms", "predict"]
+__all__ = ["TOLERANCE", "draws", "eight_bits", "inspect", "norms", "predict"]
 
 TOLERANCE = 1e-6
+REFEREE = -1  # the restart whose draws no attack ever has
 
 
 def norms(clean: Tensor, attacked: Tensor) -> list[dict[str, float]]:
@@ -117,6 +121,12 @@ def _back(start: Tensor, exact: Tensor, grid: Tensor, radius: float, norm: str) 
     return made.view_as(grid)
 
 
+def draws(model: Model, ids: Sequence[str], seed: int) -> Tensor | None:
+    """What a randomised model draws for these images: one draw an image and seed, the same clean and attacked."""
+    number = outputs.randoms(model)
+    return seeds.fractions(number, [seeds.generator(seed, i, REFEREE) for i in ids]) if number else None
+
+
 def predict(
     model: Model,
     images: Tensor,
@@ -124,16 +134,18 @@ def predict(
     tasks: Sequence[str] = ("semantic",),
     things: Sequence[bool] = (),
     prompts: Tensor | None = None,
+    draws: Tensor | None = None,
     most: int = 100,
 ) -> tuple[Prediction, Tensor]:
     """What the model says of every image, and whether its scores are finite ``(B,)``.
 
-    The one path for clean and attacked images. ``prompts (B,S,4)`` only for models that are asked for one mask a box;
-    ``most`` detections are taken from queries.
+    The one path for clean and attacked images. ``prompts (B,S,4)`` only for models that are asked for one mask a box,
+    ``draws`` (`draws`) only for those that draw at random; ``most`` detections are taken from queries.
     """
     size = label_size(model.spec.task, (images.shape[-2], images.shape[-1]))
     with torch.no_grad(), fp32():
-        output = model(images.float()) if prompts is None else model(images.float(), prompts=prompts)
+        asked: dict[str, Any] = {k: v for k, v in (("prompts", prompts), ("draws", draws)) if v is not None}
+        output = model(images.float(), **asked)
         return decode(output, size, things, tasks, most=most), _finite(output)
 
 

@@ -11,6 +11,7 @@ from robustseg.evaluation import device as machine
 from robustseg.evaluation.attacking import attack_rows, load
 from robustseg.evaluation.colours import palette
 from robustseg.evaluation.files import slug, write_json
+from robustseg.evaluation.guard import recorded
 from robustseg.evaluation.job import definite, definite_members
 from robustseg.evaluation.pictures import add_segments, write_attacked, write_clean
 from robustseg.evaluation.store import Contents, Row, Run, read
@@ -43,11 +44,12 @@ def replay(
     run, row = _find(contents, folder, image, attack)
     info, spec = run.info, _spec(run, attack)
     options = {name: info[name] for name in ("resize", "fit_data", "region", "count")}
-    named = contents.keys[row.key]["attack"].removesuffix(f",source={info.get('source')}")
+    made_on = info["model"] if info.get("adaptive") == "off" else info.get("source")
+    named = contents.keys[row.key]["attack"].removesuffix(f",source={made_on}")
     options |= {
         "out": folder, "limit": len(run.images), "seed": info["seed"], "device": device, "baseline": False,
         "class_map": info["class_map"], "eight_bit": info["eight_bit"], "early_stop": info["early_stop"],
-        "window": info.get("window"), "task": info.get("tasks"), "source": info.get("source"),
+        "window": info.get("window"), "task": info.get("tasks"), "source": info.get("source"), **recorded(info),
     }  # fmt: skip
     if info.get("models"):  # made on several models at once, of which this folder is about one
         job = definite_members(_several(model, info["models"]), data or info["data"], named, **options)[info["member"]]

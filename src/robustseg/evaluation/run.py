@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from robustseg.evaluation import asked, members
+from robustseg.evaluation import asked, guard, members
 from robustseg.evaluation import device as machine
 from robustseg.evaluation.aggregate import load_summary
 from robustseg.evaluation.attacking import TooLarge, attack_rows, clean_rows, load
@@ -63,6 +63,8 @@ def evaluate(
     source: str | Model | None = None,
     eot: str | None = None,
     eot_samples: int | None = None,
+    defense: str | None = None,
+    adaptive: str = "auto",
     progress: Progress | None = None,
     dry_run: bool = False,
     command: Sequence[str] | None = None,
@@ -78,7 +80,9 @@ def evaluate(
     the attacks are made on, while ``model`` is scored (transfer). Several models, ``[A, B]``, are attacked together
     with one perturbation; each is scored in a folder of its own, ``out/members/N-NAME``, and the dictionary then holds
     ``"models"``, the summary of each. ``eot``: transformations that every attack must survive,
-    ``"noise=0.02,jpeg=30-90"``, of which ``eot_samples`` are drawn a step; images are scored without any.
+    ``"noise=0.02,jpeg=30-90"``, of which ``eot_samples`` are drawn a step; images are scored without any. ``defense``:
+    what the model sees every image through, ``"jpeg=50,bits=3"``; ``adaptive``: what attacks do about it, ``"auto"``
+    (BPDA and EOT), ``"bpda"``, ``"eot"``, or ``"off"``: they do not know of it, which measures no robustness.
     Raises UserError for what the user can put right; an attack that fails becomes rows with a status, never a number.
 
     Example::
@@ -92,7 +96,7 @@ def evaluate(
         "out": folder, "eps": eps, "limit": limit, "seed": seed, "device": device, "resize": resize,
         "fit_data": fit_data, "region": region, "count": count, "class_map": class_map, "eight_bit": eight_bit,
         "early_stop": early_stop, "shard": shard, "window": window, "task": task, "source": source,
-        "eot": eot, "eot_samples": eot_samples,
+        "eot": eot, "eot_samples": eot_samples, "defense": defense, "adaptive": adaptive,
         "tick": lambda text, done, of: tell(done, of, text),
     }  # fmt: skip
     several = list(model) if isinstance(model, list | tuple) else [model]
@@ -173,7 +177,7 @@ def _warnings(job: Job, store: Store, batch_size: int | str) -> list[str]:
         store.set_meta(note, seen := json.dumps(lines))
     # an attack object of the user's own need not have any
     own = [w for p in job.attacks for w in getattr(p.attack, "warnings", ())]
-    return [*found, *json.loads(seen), *dict.fromkeys(own), *members.plain(job)]
+    return [*found, *json.loads(seen), *dict.fromkeys(own), *members.plain(job), *guard.cautions(job)]
 
 
 def _loop(tracks: Sequence[Track], batch_size: int | str, tell: Progress) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from robustseg.evaluation import asked, masks, referee
 from robustseg.evaluation import device as machine
 from robustseg.evaluation.colours import coloured, gain, palette, perturbation, save_index, save_rgb
 from robustseg.evaluation.files import slug, write_json
+from robustseg.evaluation.guard import Guard
 from robustseg.evaluation.overlays import truth_of
 from robustseg.ops import seeds
 from robustseg.ops.size import WHOLE_IMAGE
@@ -62,6 +63,8 @@ def attack_images(
     window: int | None = None,
     eot: str | None = None,
     eot_samples: int | None = None,
+    defense: str | None = None,
+    adaptive: str = "auto",
     progress: Callable[[int, int, str], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Attack each picture file by itself and write what came out to ``out/NAME/`` (several: ``out/ATTACK/NAME/``).
@@ -69,12 +72,14 @@ def attack_images(
     ``adversarial.npz`` holds the image losslessly (float32 in [0,1]). Returns per picture ``changed``: the share of
     pixels whose predicted class changed, the norms, the cost; of a model that gives segments, ``segments``: how many of
     those in the clean prediction were kept, lost, flipped, split, merged, and how many were invented
-    (``*.segments.png`` show which); of a classifier also the classes ``before, after``. ``eot``, ``eot_samples``: as
-    for ``evaluate``. Raises UserError for what cannot be read or attacked.
+    (``*.segments.png`` show which); of a classifier also the classes ``before, after``. ``eot``, ``eot_samples``,
+    ``defense``, ``adaptive``: as for ``evaluate``. Raises UserError for what cannot be read or attacked.
     """
     if seed < 0:
         raise UserError(f"seed {seed} is negative; use a whole number from 0 on")
-    given, survive = [spec] if isinstance(spec, str) else list(spec), asked.survival(eot, eot_samples)
+    guard = Guard.of(defense, adaptive, eot, eot_samples)
+    survive = asked.survival(eot, None if guard.samples else eot_samples)
+    given = [spec] if isinstance(spec, str) else list(spec)
     attacks = list({a.spec: a for a in (asked.surviving(_against_prediction(g), survive) for g in given)}.values())
     folders = [Path(out) / slug(a.spec) if len(attacks) > 1 else Path(out) for a in attacks]
     names = [Path(p).stem for p in paths]
@@ -92,7 +97,7 @@ def attack_images(
         for name, path in zip(names, paths, strict=True):
             if progress:
                 progress(len(done), total, f"{path}, {attack.spec}")
-            done.append({"image": str(path), **_one(Path(path), model, attack, folder / slug(name), seed)})
+            done.append({"image": str(path), **_one(Path(path), model, attack, folder / slug(name), seed, guard)})
     return done
 
 
@@ -106,12 +111,15 @@ def _against_prediction(spec: str) -> catalog.Attack:
     return catalog.attack(attack, reference="pred")
 
 
-def _one(path: Path, model: Model, attack: catalog.Attack, folder: Path, seed: int) -> dict[str, Any]:
+def _one(path: Path, model: Model, attack: catalog.Attack, folder: Path, seed: int, guard: Guard) -> dict[str, Any]:
     image = read_image(path)[None]
+    attacked, model = guard.attacked(model), guard.around(model)
     where = next((p.device for p in model.module.parameters()), torch.device("cpu"))
     x = image.to(where)
     with frozen(model.module), machine.repeatable(where):
-        before, finite = _seen(model, x)
+        ids = seeds.content_ids(image)
+        draws = referee.draws(model, ids, seed)
+        before, finite = _seen(model, x, draws)
         if not bool(finite.all()):
             raise UserError(f"{path}: the model's scores are not finite; look at it with `robustseg doctor`")
         region = None
@@ -122,13 +130,13 @@ def _one(path: Path, model: Model, attack: catalog.Attack, folder: Path, seed: i
             region = find(sample)[None].to(where)
             if not bool(region.any()):
                 raise UserError(f"{path}: the region {attack.region} has no pixel in this picture")
-        result = attack(model, x, None, ids=seeds.content_ids(image), seed=seed, region=region)
+        result = attack(attacked, x, None, ids=ids, seed=seed, region=region)
         eps = float(Fraction(attack.eps))
         fault = referee.inspect(x, result.images, eps=eps, norm=attack.norm, region=region)[0]
         if fault is not None:
             raise UserError(f"{path}: {attack.spec} broke its own rules ({fault}); nothing was written")
         found = result.images.clamp(0, 1)
-        after, _ = _seen(model, found)
+        after, _ = _seen(model, found, draws)
     size = referee.norms(x, found)[0]
     fates = _write(folder, image[0].numpy(), found[0].cpu().numpy(), before, after, model)
     about = {
@@ -136,6 +144,7 @@ def _one(path: Path, model: Model, attack: catalog.Attack, folder: Path, seed: i
         "applicable": result.applicable is None or bool(result.applicable[0]),
         "changed": float((_labels(before) != _labels(after)).float().mean()),
         **({"segments": fates} if fates else {}),
+        **guard.info,
         "forwards": int(result.forwards[0]),
         "backwards": int(result.backwards[0]),
         **size,
@@ -153,8 +162,8 @@ def _tasks(model: Model) -> tuple[str, ...]:
     return ("semantic", task) if task and any(things_of(model)) else ("semantic",)
 
 
-def _seen(model: Model, x: torch.Tensor) -> tuple[Prediction, torch.Tensor]:
-    return referee.predict(model, x, tasks=_tasks(model), things=things_of(model))
+def _seen(model: Model, x: torch.Tensor, draws: torch.Tensor | None) -> tuple[Prediction, torch.Tensor]:
+    return referee.predict(model, x, tasks=_tasks(model), things=things_of(model), draws=draws)
 
 
 def _labels(prediction: Prediction) -> torch.Tensor:

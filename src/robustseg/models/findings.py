@@ -30,6 +30,8 @@ EXPLAINED = {
     "gradient-not-finite": "the gradient holds NaN or infinity",
     "gradient-zero": "the gradient with respect to the image is exactly zero",
     "gradient-vanishing": "the gradient of the loss underflows on most pixels",
+    "defense-gradient": "an input defence has no gradient of its own",
+    "defense-random": "an input defence draws at random",
     "clean-accuracy-low": "the clean accuracy is so low that the preprocessing is probably wrong",
 }
 
@@ -72,7 +74,7 @@ def render(findings: Sequence[Finding]) -> list[str]:
     """Lines for a terminal, the worst first.
 
     >>> render([])
-    ['ok       all 16 checks passed']
+    ['ok       all 18 checks passed']
     >>> render([Finding("gradient-zero", "error", "3 of 4 images")])[1]
     '         see robustseg doctor --explain gradient-zero, or docs/doctor/README.md#gradient-zero'
     """

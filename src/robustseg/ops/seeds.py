@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["content_ids", "generator", "normal", "uniform"]
+__all__ = ["content_ids", "fractions", "generator", "normal", "uniform"]
 
 
 def generator(seed: int, image_id: str, restart: int = 0, step: int = 0, sample: int | None = None) -> torch.Generator:
@@ -33,6 +33,11 @@ def uniform(like: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
 def normal(like: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
     """Standard normal draws, shaped ``like (B,...)``, image ``i`` from ``generators[i]``, drawn on the CPU."""
     return torch.stack([torch.randn(like.shape[1:], generator=g) for g in generators]).to(like)
+
+
+def fractions(number: int, generators: Sequence[torch.Generator]) -> Tensor:
+    """``(B, number)`` uniform draws in [0, 1), image ``i`` from ``generators[i]``, on the CPU."""
+    return torch.stack([torch.rand(number, generator=g) for g in generators])
 
 
 def content_ids(images: Tensor) -> list[str]:

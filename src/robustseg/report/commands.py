@@ -11,7 +11,7 @@ from robustseg.report.specs import eps_value
 
 __all__ = ["again", "commands"]
 
-VALUES = ("count", "region", "class_map", "fit_data", "window")
+VALUES = ("defense", "adaptive", "count", "region", "class_map", "fit_data", "window")
 
 
 def commands(run: Run, kept: tuple[str, str] | None) -> list[tuple[str, str]]:
@@ -47,6 +47,7 @@ def again(run: Run) -> list[str]:
     for name in VALUES:
         if isinstance(value := config.get(name), str | int) and not isinstance(value, bool):
             words += [f"--{name.replace('_', '-')}", str(value)]
+    words += ["--eot-samples", str(config["draws"])] if config.get("draws") else []
     words += ["--eight-bit"] if config.get("eight_bit") else []
     words += ["--no-early-stop"] if config.get("early_stop") is False else []
     words += ["--batch-size", str(config["batch_size"])] if config.get("batch_size") else []

@@ -38,6 +38,7 @@ ATTACK = {
     "early_stop": "early stop",
     "artefact": "artefact",
     "code": "objective's code",
+    "adaptive": "knowledge of the defence",
 }
 
 
@@ -76,7 +77,7 @@ def compare(folders: Sequence[str | Path], out: str | Path | None = None) -> Pat
 
 def run_names(runs: Sequence[Run]) -> list[str]:
     """The model where it tells the runs apart, else model and folder."""
-    models = [str(r.summary.get("model", "?")) for r in runs]
+    models = [r.subject for r in runs]
     plain = [
         m if models.count(m) == 1 else f"{m} ({r.folder.resolve().name})" for m, r in zip(models, runs, strict=True)
     ]

@@ -105,6 +105,12 @@ class Run:
     info: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def subject(self) -> str:
+        """The model, and what stands in front of it."""
+        model, defense = self.summary.get("model", "?"), self.summary.get("defense")
+        return f"{model} behind {defense}" if defense else str(model)
+
+    @property
     def entries(self) -> list[Entry]:
         """The attacks, in the order of the summary."""
         return entries(self.summary)

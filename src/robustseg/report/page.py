@@ -77,7 +77,7 @@ def html(run: Run) -> str:
     return environment().get_template("report.html.j2").render(
         run=run,
         s=run.summary,
-        title=f"{run.summary.get('model', '?')} on {run.summary.get('data', '?')}",
+        title=f"{run.subject} on {run.summary.get('data', '?')}",
         sentence=headline(run),
         cautions=cautions(run),
         groups=list(groups(run)),

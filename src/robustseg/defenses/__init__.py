@@ -1,0 +1,1 @@
+"""What makes a model harder to fool, and how to find out whether it does."""
