@@ -16,7 +16,7 @@ from robustseg.defenses.inputs import median
 from robustseg.defenses.words import parse
 from robustseg.errors import UserError
 from robustseg.ops import seeds
-from robustseg.ops.jpeg import jpeg
+from robustseg.ops.jpeg import cubic, jpeg, straight
 from robustseg.types import DenseOutput, ModelSpec, SemanticTarget
 
 
@@ -71,13 +71,18 @@ def test_behind_rounding_the_gradient_is_the_models_at_the_rounded_point():
     assert not torch.allclose(found, gradient(model, images, weight), rtol=1e-2)
 
 
-def test_behind_jpeg_the_gradient_is_that_of_the_file_without_rounding():
+def test_behind_jpeg_only_what_is_near_the_edge_of_a_step_has_a_gradient():
+    flat_image = torch.full((1, 3, 16, 16), 128 / 255)  # every coefficient is 0
+    ripple = torch.linspace(0, 3.14159, 16).cos().view(1, 1, 1, 16).expand(1, 3, 16, 16)
+    assert gradient(defended(Mirror(), "jpeg=50"), flat_image, ripple).abs().max() < 1e-4  # in the middle of its step
     images = 0.4 + 0.2 * toys.scene(n=2)[0]  # far from the clamp
     weight = torch.randn(2, 3, 12, 16, generator=torch.Generator().manual_seed(1))
     found = gradient(defended(Mirror(), "jpeg=90"), images, weight)
     x = images.clone().requires_grad_()
-    smooth = jpeg(x, torch.full((2,), 90.0), lambda t: t)
-    assert torch.allclose(found, torch.autograd.grad((smooth * weight).sum(), x)[0], atol=1e-5)
+    rounding = {n: jpeg(x, torch.full((2,), 90.0), r) for n, r in (("cubic", cubic), ("straight", straight))}
+    wanted = {n: torch.autograd.grad((y * weight).sum(), x)[0] for n, y in rounding.items()}
+    assert torch.allclose(found, wanted["cubic"], atol=1e-5)
+    assert not torch.allclose(found, wanted["straight"], atol=0.1)
 
 
 def test_the_doctor_names_what_has_no_gradient_and_what_draws():

@@ -107,6 +107,8 @@ def test_pictures_are_attacked_and_seen_behind_it(tmp_path):
         files = ("adversarial.npz", "clean_prediction.index.png")
         made[mode] = [(out / "a" / f).read_bytes() for f in files]
     assert "defense" not in told["bare"]
+    assert told["auto"]["cautions"] == []
+    assert "no measure of robustness" in told["off"]["cautions"][0]
     assert (told["off"]["defense"], told["off"]["adaptive"]) == ("bits=2", "off")
     assert made["off"][0] == made["bare"][0] != made["auto"][0]  # who does not know of it attacks the bare model
     assert made["off"][1] == made["auto"][1] != made["bare"][1]  # and is scored behind the defence

@@ -116,6 +116,8 @@ def attack(
             if "after" in one:
                 what = f"{one['before']} became {one['after']}" if one["changed"] else f"still {one['after']}"
             print(f"{one['image']}, {one['attack']}: {what} -> {one['folder']}")
+        for caution in dict.fromkeys(c for one in found for c in one.get("cautions", ())):
+            print(f"warning: {caution}", file=sys.stderr)
 
 
 @app.command()

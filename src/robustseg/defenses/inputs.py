@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from robustseg.errors import UserError
-from robustseg.ops.jpeg import jpeg, straight
+from robustseg.ops.jpeg import cubic, jpeg
 
 __all__ = ["FILTERS", "Filter", "applied", "bits", "median", "replaced"]
 
@@ -65,9 +65,13 @@ def _file(images: Tensor, quality: Tensor) -> Tensor:
 
 
 def _soft_file(images: Tensor, quality: Tensor) -> Tensor:
-    """JPEG whose rounding passes its gradient on: colour at half size and the clamp stay in the backward pass."""
+    """JPEG with a cubic for rounding: coefficients near the edge of a step pull, those in its middle do not.
+
+    Straight through the rounding an attack follows coefficients that the file sets to 0 whatever it does, and finds a
+    third as much (docs/input-defences.md). Source: Shin & Song, NeurIPS 2017 workshop.
+    """
     _rgb(images)
-    return jpeg(images, quality, straight)
+    return jpeg(images, quality, cubic)
 
 
 def _rgb(images: Tensor) -> None:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from robustseg.defenses import adaptive as modes
 from robustseg.defenses.defended import Defended
 from robustseg.defenses.words import parse, text_of_parts
 from robustseg.types import Model
-
-if TYPE_CHECKING:
-    from robustseg.evaluation.job import Job
 
 __all__ = ["Guard", "cautions", "recorded"]
 
@@ -73,8 +70,8 @@ def recorded(info: Mapping[str, Any]) -> dict[str, Any]:
     return {"defense": info["defense"], "adaptive": info["adaptive"], "eot_samples": info.get("draws")}
 
 
-def cautions(job: Job) -> list[str]:
-    """Why the figures behind a defence say less than they seem to."""
-    if not isinstance(job.model, Defended):
+def cautions(model: Model, info: Mapping[str, Any]) -> list[str]:
+    """Why the figures of a run with this record, behind a defence, say less than they seem to."""
+    if not isinstance(model, Defended):
         return []
-    return modes.caution(job.model, job.info.get("adaptive", "auto"), job.info.get("source"))
+    return modes.caution(model, info.get("adaptive", "auto"), info.get("source"))

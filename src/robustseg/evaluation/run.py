@@ -177,7 +177,7 @@ def _warnings(job: Job, store: Store, batch_size: int | str) -> list[str]:
         store.set_meta(note, seen := json.dumps(lines))
     # an attack object of the user's own need not have any
     own = [w for p in job.attacks for w in getattr(p.attack, "warnings", ())]
-    return [*found, *json.loads(seen), *dict.fromkeys(own), *members.plain(job), *guard.cautions(job)]
+    return [*found, *json.loads(seen), *dict.fromkeys(own), *members.plain(job), *guard.cautions(job.model, job.info)]
 
 
 def _loop(tracks: Sequence[Track], batch_size: int | str, tell: Progress) -> dict[str, Any]:

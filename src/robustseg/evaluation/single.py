@@ -18,7 +18,7 @@ from robustseg.evaluation import asked, masks, referee
 from robustseg.evaluation import device as machine
 from robustseg.evaluation.colours import coloured, gain, palette, perturbation, save_index, save_rgb
 from robustseg.evaluation.files import slug, write_json
-from robustseg.evaluation.guard import Guard
+from robustseg.evaluation.guard import Guard, cautions
 from robustseg.evaluation.overlays import truth_of
 from robustseg.ops import seeds
 from robustseg.ops.size import WHOLE_IMAGE
@@ -144,7 +144,7 @@ def _one(path: Path, model: Model, attack: catalog.Attack, folder: Path, seed: i
         "applicable": result.applicable is None or bool(result.applicable[0]),
         "changed": float((_labels(before) != _labels(after)).float().mean()),
         **({"segments": fates} if fates else {}),
-        **guard.info,
+        **({**guard.info, "cautions": cautions(model, guard.info)} if guard.defense else {}),
         "forwards": int(result.forwards[0]),
         "backwards": int(result.backwards[0]),
         **size,
