@@ -14,7 +14,7 @@ from robustseg.types import DenseOutput, ModelSpec
 
 CLASSES = ("road", "person", "car", "sky", "tree", "pole")
 DENSE = [e for e in entries() if "dense" in e.output and not e.shared]  # a shared perturbation is fitted elsewhere
-UNTARGETED = [e.name for e in DENSE if e.name not in ("noise", "hide", "static", "stealthy")]  # ensembles too
+UNTARGETED = [e.name for e in DENSE if e.name not in ("noise", "hide", "static", "stealthy", "dag")]  # ensembles too
 
 
 @dataclass

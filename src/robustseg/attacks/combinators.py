@@ -10,7 +10,7 @@ from torch import Tensor
 from robustseg.attacks.constraints import Ball
 from robustseg.attacks.loop import UNTRIED, Found, Problem, Search, joined_faults
 
-__all__ = ["join_traces", "only", "radius_schedule", "restarts"]
+__all__ = ["join_traces", "only", "radius_schedule", "restarts", "shuffled"]
 
 
 def only(search: Search, keep: Tensor) -> Search:
@@ -105,3 +105,32 @@ def radius_schedule(stage: Callable[[int], Search], steps: int, plan: Sequence[t
         return Found(found.theta, found.score, forwards, backwards, trace, fault)
 
     return scheduled
+
+
+def shuffled(search: Search, look: Search) -> Search:
+    """What ``search`` finds with its pixels in random places: a control, which should fool nobody.
+
+    The same values, of the same norms before the box cuts them, without their structure; within what may be written.
+    ``look`` scores a start and takes no step. Score and the end of the trace are those of the shuffled perturbation,
+    costs are those of the search and of that look; image ``i`` is shuffled by a generator of its own.
+    Source: Xie et al., ICCV 2017, arXiv 1703.08603, table 1 (permuted perturbations).
+    """
+
+    def control(problem: Problem, ball: Ball, start: Tensor | None, restart: int) -> Found:
+        found = search(problem, ball, start, restart)
+        moved = found.theta.clone()
+        for i, generator in enumerate(problem.generators(restart, 0, 0)):
+            flat = moved[i].flatten(1)
+            there = torch.ones_like(flat[0], dtype=torch.bool)
+            if problem.writable is not None:
+                there = problem.writable[i].flatten()
+            at = there.nonzero().flatten()
+            flat[:, at] = flat[:, at[torch.randperm(len(at), generator=generator).to(at.device)]]
+        seen = look(problem, ball, moved, restart)
+        trace = torch.full_like(found.trace, torch.nan)
+        trace[:, -1] = seen.score
+        return Found(
+            seen.theta, seen.score, found.forwards + seen.forwards, found.backwards, trace, found.fault
+        )  # fmt: skip
+
+    return control

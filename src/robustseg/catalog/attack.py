@@ -27,6 +27,8 @@ from robustseg.types import AttackResult, DataSet, Model, SemanticTarget
 
 __all__ = ["FITTED", "Attack"]
 
+LONG = 0.25  # a step of this length without a ball was meant in grey levels
+
 FITTED = {  # kind of artefact -> what it holds, and what to use instead
     "class-pixels": ("class counts", "strong"),
     "panoptic-prices": ("class prices", "mask-break"),
@@ -63,12 +65,13 @@ class Attack:
     def spec(self) -> str:
         """Canonical text: the radius first, then the options that differ from the defaults, sorted."""
         shaping = {
-            k: self.params[k] for k in ("norm", "update") if k in self.params
+            k: self.params[k] for k in ("norm", "update", *(["eps"] if self.entry.free else [])) if k in self.params
         }  # other defaults follow from these
         plain, shaped = self.entry.params({}, self.paper), self.entry.params(shaping, self.paper)
         default = {**shaped, **{k: plain.get(k, "") for k in shaping}}
         shown = sorted(k for k, v in self.params.items() if k != "eps" and v != default.get(k))
-        return f"{self.name}:" + ",".join(f"{k}={self.params[k]}" for k in ("eps", *shown))
+        said = ",".join(f"{k}={self.params[k]}" for k in ("eps", *shown) if k in self.params)
+        return f"{self.name}:{said}" if said else self.name
 
     @property
     def config(self) -> dict[str, Any]:
@@ -82,9 +85,9 @@ class Attack:
         }
 
     @property
-    def eps(self) -> str:
-        """Radius as text, e.g. ``8/255``."""
-        return self.params["eps"]
+    def eps(self) -> str | None:
+        """Radius as text, e.g. ``8/255``; None where there is no ball."""
+        return self.params.get("eps")
 
     @property
     def norm(self) -> str:
@@ -157,12 +160,18 @@ class Attack:
         """
         if self.entry.members:
             return list(dict.fromkeys(w for m in self.members for w in m.warnings))
+        if self.entry.free and step_length(self.params) >= LONG:
+            levels = text_of(Fraction(step_length(self.params)), pixels=True)
+            return [f"{self.name}: step_size={self.params['step_size']} is {levels}; pixels are in [0,1] here, and the "
+                    "paper's 0.5 grey levels are step_size=1/510"]  # fmt: skip
         if (
             self.entry.random_start
             or self.params["update"] not in ("sign", "momentum")
             or "file" in self.params
             or build.no_steps(self.entry, self.params)
         ):
+            return []
+        if "eps" not in self.params:
             return []
         eps, steps = number(self.params["eps"], "eps"), int(self.params["steps"])
         reach = steps * step_length(self.params)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from robustseg.attacks import updates
-from robustseg.attacks.combinators import radius_schedule, restarts
+from robustseg.attacks.combinators import radius_schedule, restarts, shuffled
 from robustseg.attacks.constraints import Ball
 from robustseg.attacks.expectation import through
 from robustseg.attacks.looks import Looks, plainly
@@ -21,7 +21,9 @@ from robustseg.catalog.entries import Entry
 from robustseg.catalog.goals import aims
 from robustseg.catalog.spec import Params, number, step_length
 from robustseg.catalog.stealthy import learned
+from robustseg.errors import UserError
 from robustseg.objectives.base import Objective, from_plain
+from robustseg.objectives.dag import dag, lost
 from robustseg.objectives.semantic import metzen, semantic, stealthy
 from robustseg.ops import pixels as px
 from robustseg.types import SemanticTarget, State, View
@@ -39,8 +41,18 @@ SEGMENTS = {  # how an attack looks at a model -> where its objectives are, by n
 
 
 def ball(params: Params) -> Ball:
-    """The constraint of the options."""
-    return Ball(params["norm"], number(params["eps"], "eps"))
+    """The constraint of the options; without a radius all images there are."""
+    return Ball(params["norm"], number(params["eps"], "eps")) if "eps" in params else Ball("linf", 1.0)
+
+
+def check(entry: Entry, given: Params, look: str) -> None:
+    """Raises UserError for options of the one form of ``dag`` that were given to the other."""
+    if entry.loss != "dag":
+        return
+    other, what = (("nms", "top"), "regions") if look == "dense" else (("rest", "target", "class"), "pixels")
+    for key in given:
+        if key in other:
+            raise UserError(f"dag: {key}= is for models that give {what}; leave it out")
 
 
 def objective(entry: Entry, params: Params, custom: Callable[..., Any] | None, look: str = "dense") -> Objective:
@@ -50,6 +62,8 @@ def objective(entry: Entry, params: Params, custom: Callable[..., Any] | None, l
     if look != "dense":
         made = import_module(SEGMENTS[look]).OBJECTIVES.get(entry.name)
         return _nothing if made is None else made(params)  # noise follows no objective
+    if entry.loss_of(params) == "dag":
+        return dag(params["rest"])
     if entry.loss_of(params) == "metzen":
         return metzen(number(params["omega"], "omega"), number(params["tau"], "tau"))
     if entry.loss == "stealthy":
@@ -60,6 +74,8 @@ def objective(entry: Entry, params: Params, custom: Callable[..., Any] | None, l
 def judges(entry: Entry, params: Params, custom: bool, look: str = "dense") -> tuple[Judge, Track | None]:
     """What decides which iterate is returned, and what APGD watches (None: the objective)."""
     targeted = aims(params)
+    if entry.loss_of(params) == "dag" and look == "dense":
+        return (lost if params["rest"] == "wrong" else _reached), None
     score = _hidden_and_kept if entry.loss_of(params) in ("metzen", "stealthy") else _reached if targeted else _wrong
     if look != "dense":
         module = import_module(SEGMENTS[look])
@@ -97,7 +113,8 @@ def search(
 
     steps = 0 if no_steps(entry, params) and fit is None else int(params["steps"])
     once = stage(steps) if len(entry.radii) == 1 else radius_schedule(stage, steps, entry.radii)
-    return restarts(once, int(params["restarts"]))
+    whole = restarts(once, int(params["restarts"]))
+    return shuffled(whole, stage(0)) if params.get("control") == "shuffled" else whole
 
 
 def no_steps(entry: Entry, params: Params) -> bool:
@@ -117,7 +134,8 @@ def budget(entry: Entry, params: Params, clean: bool) -> tuple[int, int]:
     steps, count, samples = int(params["steps"]), int(params["restarts"]), int(params.get("eot_samples", "1"))
     steps = 0 if no_steps(entry, params) else steps
     judged = 2 * steps if "eot" in params else steps  # under an expectation scores have forwards of their own
-    return count * samples * (judged + len(entry.radii)) + int(clean), count * samples * steps
+    control = samples if params.get("control") == "shuffled" else 0
+    return count * samples * (judged + len(entry.radii)) + control + int(clean), count * samples * steps
 
 
 def _update(entry: Entry, params: Params) -> updates.Update:

@@ -113,7 +113,7 @@ def check(attack: Attack, models: Sequence[Model]) -> None:
     strange = next((m for m in models if kind(m) == "prompted"), None)
     if strange is not None:
         raise UserError(f"{strange.spec.ref} is asked with prompts and cannot be attacked together with others")
-    words = ("least-likely", "nearest")
+    words = ("least-likely", "nearest", "permuted")
     target = attack.params.get("target", "nearest")
     if target not in words and not target.startswith("class:") and len({m.spec.classes for m in models}) > 1:
         raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from robustseg.catalog.dag import DAG
 from robustseg.catalog.entry import INSTANCE, SEA_RADII, Entry
 from robustseg.catalog.queries import QUERY_ENTRIES
 from robustseg.catalog.regions import REGION_ENTRIES
@@ -249,4 +250,4 @@ _ENTRIES = (
     ),
 )
 
-ENTRIES: dict[str, Entry] = {entry.name: entry for entry in (*_ENTRIES, STEALTHY, *QUERY_ENTRIES, *REGION_ENTRIES)}
+ENTRIES: dict[str, Entry] = {entry.name: entry for entry in (*_ENTRIES, DAG, STEALTHY, *QUERY_ENTRIES, *REGION_ENTRIES)}

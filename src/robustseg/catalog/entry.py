@@ -28,6 +28,7 @@ class Entry:
     ``equal_noise``: beside its goal scores stand those of noise of the same L2 length;
     ``radii``: (factor, share of steps) stages;
     ``track_ce``: APGD watches the mean cross-entropy; ``spatial``: says nothing where an image has one label only;
+    ``free``: it has no ball unless ``eps`` is given; its own step length is that without a ball;
     ``members``: names of an ensemble; ``refused``: options that would have no meaning here;
     ``version`` rises when the code changes what the attack computes.
     """
@@ -56,6 +57,7 @@ class Entry:
     goal_loss: str = ""
     shared: bool = False
     equal_noise: bool = False
+    free: bool = False
     version: int = 1
 
     def loss_of(self, params: Params) -> str:
@@ -74,6 +76,9 @@ class Entry:
         if given.get("norm") == "l2":
             base["eps"] = L2_EPS
             numbers = {k: v for k, v in numbers.items() if k not in ("eps", "step_size")}  # lengths in linf
+        if self.free:
+            # in a ball a step is a part of its radius, as elsewhere
+            base.pop("step_size" if "eps" in given else "eps")
         if not self.members:
             update = given.get("update", self.update)
             step = base.pop("step_size", "eps/4")

@@ -55,7 +55,7 @@ def _parts(entry: Entry, defaults: dict[str, str]) -> dict[str, str]:
     parts = {
         "looks at": looks,
         "applier": "additive: x = x0 + θ",
-        "constraint": f"{NORMS[defaults['norm']]} ball of {defaults['eps']}, pixels in [0,1], writable region",
+        "constraint": _ball(defaults) + "pixels in [0,1], writable region",
         "objective": entry.loss if "dense" in entry.output and entry.name != "noise" else entry.name,
         "gradient rule": "per model, balanced, times attention" if entry.rule == "blended" else "summed",
         "update": UPDATES[defaults["update"]],
@@ -69,6 +69,14 @@ def _parts(entry: Entry, defaults: dict[str, str]) -> dict[str, str]:
     if entry.fits:
         parts["fitted on other images"] = entry.fits
     return parts
+
+
+def _ball(defaults: dict[str, str]) -> str:
+    return (
+        f"{NORMS[defaults['norm']]} ball of {defaults['eps']}, "
+        if "eps" in defaults
+        else "no ball unless eps is given; "
+    )
 
 
 def lines(told: dict[str, Any]) -> list[str]:

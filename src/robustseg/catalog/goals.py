@@ -11,11 +11,13 @@ from torch import Tensor
 from robustseg.catalog import stealthy
 from robustseg.catalog.spec import Params, near
 from robustseg.errors import UserError
-from robustseg.objectives.goals import hide_nearest, least_likely
+from robustseg.objectives.goals import hide_nearest, least_likely, permuted
 from robustseg.ops.size import WHOLE_IMAGE
 from robustseg.types import DenseOutput, Model, SemanticTarget
 
 __all__ = ["aims", "class_index", "goal_labels"]
+
+BACKGROUND = "background"  # in Pascal VOC: where no object is annotated
 
 
 def aims(params: Params) -> bool:
@@ -51,7 +53,8 @@ def goal_labels(
         goal = stealthy.goal(params, class_index(model, params["class"]), reference, draws)
         return SemanticTarget(torch.where(reference.valid, goal, ignore), ignore)
     target = params["target"]
-    if model.spec.task == WHOLE_IMAGE and target != "least-likely" and not target.startswith("class:"):
+    of_images = target in ("least-likely", "permuted") or target.startswith("class:")
+    if model.spec.task == WHOLE_IMAGE and not of_images:
         raise UserError(
             f"target={target} changes part of a label map, and {model.spec.ref} gives one label an image; "
             "use target=class:NAME or target=least-likely"
@@ -61,6 +64,8 @@ def goal_labels(
     elif target == "least-likely":
         assert clean is not None
         goal = least_likely(clean.scores)
+    elif target == "permuted":
+        goal = permuted(reference, [c.lower() == BACKGROUND for c in model.spec.classes], draws)
     elif target.startswith("class:"):
         goal = torch.full_like(labels, class_index(model, target[len("class:") :]))
     else:

@@ -36,21 +36,6 @@ REGION_ENTRIES: tuple[Entry, ...] = (
         options=PROPOSALS,
     ),
     _entry(
-        "dag",
-        "Dense Adversary Generation: many proposals of the clean image, each pushed to a wrong class.",
-        "Xie et al., ICCV 2017, arXiv 1703.08603",
-        update="normalised",
-        random_start=False,
-        needs_clean=True,
-        options={"nms": "overlap above which the worse of two proposals goes", "top": "how many proposals stay"},
-        defaults={"nms": "0.9", "top": "1000"},
-        paper={"eps": "1", "step_size": "1/510", "steps": "150", "top": "3000"},
-        errata="The paper has no ball: @paper takes eps=1, and the image stays in [0,1], which the code forgets. After "
-        "the code, a proposal rests at its wrong class or the background, and its class of now is pushed down. The "
-        "code's re-activation of weak false detections is left out. Where there is one class of objects, it is driven "
-        "to the background.",
-    ),
-    _entry(
         "ap-rank",
         "Average precision itself: true detections fall below false ones and below the IoU thresholds.",
         "pairwise ranking: Chen et al., CVPR 2019, arXiv 1904.06373 (AP-loss); as an attack: our own",

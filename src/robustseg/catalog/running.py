@@ -129,6 +129,7 @@ def side(
     look = outputs.view(attack.entry, model)
     maps = attack.params.get("rollout") == "auto" and "attention" in getattr(model, "gives", ())
     want = frozenset({"attention"} if maps else ())
+    build.check(attack.entry, attack.given, look)
     forward = outputs.forward(model, look, (images.shape[-2], images.shape[-1]), want)
     size = label_size(model.spec.task, (images.shape[-2], images.shape[-1]))
     truth = None if truth is None else truth.to(device)
@@ -138,7 +139,8 @@ def side(
             nothing = torch.zeros(len(images), *size, dtype=torch.int64, device=device)
             clean = forward(images, truth or SemanticTarget(nothing), {})
     reference = _reference(attack, look, truth, clean, model, size)
-    named = attack.targeted and not (look != "dense" and "instance" in attack.params)  # an object has no map of labels
+    # an object has no map of labels, nor has a detection
+    named = attack.targeted and (look == "dense" or (look == "query" and "instance" not in attack.params))
     goal = goal_labels(attack.params, model, reference, _dense(clean, size), draws) if named else None
     # an objective on segments knows its goal by name and keeps the reference; one on pixels runs towards the goal
     target = reference if goal is None or look != "dense" else goal

@@ -36,7 +36,7 @@ COMMON = {  # option -> what it means; every attack has these
     "update": "step rule: sign, momentum, adam, apgd, or normalised (the largest entry of every step is step_size)",
     "reference": "gt: the ground truth is attacked; pred: the clean prediction is",
     "region": "where the attacker may write: FILE, DIR, clothing, class:NAME or instance:ID",
-    "target": "class:NAME, a label-map PNG, least-likely, or nearest (hides class=NAME)",
+    "target": "class:NAME, a label-map PNG, least-likely, permuted (each class another) or nearest (hides class=NAME)",
     "class": "the class that target=nearest hides, displace moves, or stealthy hides, shows or moves",
     "objective": "FILE.py:FUNCTION, your own function (output, target) -> (B,) to maximise",
     "eot": "transformations that the attack must survive, e.g. noise:0.02+jpeg:30-90",
@@ -50,6 +50,8 @@ CHOICES = {
     "rollout": ("auto", "none"),
     "kind": ("vanish", "embed", "displace"),
     "mode": ("direct", "generator"),
+    "rest": ("goal", "wrong"),
+    "control": ("none", "shuffled"),
 }
 SHARES = ("omega", "tau", "keep", "mask", "height")  # options between 0 and 1
 
@@ -157,6 +159,10 @@ def step_length(params: Mapping[str, str]) -> float:
     text = params["step_size"]
     if not text.startswith("eps"):
         return _pixel_length(text, "step_size", params["norm"])
+    if "eps" not in params:
+        raise UserError(
+            f"step_size={text} is a part of a radius, and there is none; write step_size=1/510, or give eps"
+        )
     if text == "eps/steps":
         return number(params["eps"], "eps") / max(int(params.get("steps", "1")), 1)
     try:
@@ -205,7 +211,10 @@ def check(name: str, params: Params) -> None:
         text = params.get(key, "1")
         if not (text.isascii() and text.isdecimal()) or (key != "steps" and int(text) == 0):
             raise UserError(f"attack {name}: {key}={text} is not a whole number of {key}")
-    _pixel_length(params["eps"], "eps", params["norm"])
+    if "eps" in params:
+        _pixel_length(params["eps"], "eps", params["norm"])
+    if params.get("update") == "apgd" and "eps" not in params:
+        raise UserError(f"attack {name}: update=apgd halves steps that begin at the radius; give eps, e.g. eps=8/255")
     if "step_size" in params:
         step_length(params)
     for key in SHARES:
@@ -224,10 +233,14 @@ def check(name: str, params: Params) -> None:
 
 def _check_target(name: str, params: Params) -> None:
     target = params.get("target")
-    words = target is None or target in ("least-likely", "nearest") or target.startswith("class:")
+    words = target is None or target in ("least-likely", "nearest", "permuted") or target.startswith("class:")
     if not words and not Path(str(target)).is_file():
         raise UserError(
-            f"attack {name}: target={target} is no file; use class:NAME, least-likely, nearest or a label-map PNG"
+            f"attack {name}: target={target} is no file; use class:NAME, least-likely, nearest, permuted or a PNG"
+        )
+    if target == "permuted" and name == "universal":
+        raise UserError(
+            "universal: target=permuted is another goal for every image, and the perturbation is one for all"
         )
     if target == "nearest" and "class" not in params:
         raise UserError(f"attack {name}: target=nearest hides one class; say which, e.g. class=person")

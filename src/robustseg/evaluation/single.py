@@ -131,7 +131,7 @@ def _one(path: Path, model: Model, attack: catalog.Attack, folder: Path, seed: i
             if not bool(region.any()):
                 raise UserError(f"{path}: the region {attack.region} has no pixel in this picture")
         result = attack(attacked, x, None, ids=ids, seed=seed, region=region)
-        eps = float(Fraction(attack.eps))
+        eps = None if attack.eps is None else float(Fraction(attack.eps))
         fault = referee.inspect(x, result.images, eps=eps, norm=attack.norm, region=region)[0]
         if fault is not None:
             raise UserError(f"{path}: {attack.spec} broke its own rules ({fault}); nothing was written")

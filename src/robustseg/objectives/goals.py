@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from robustseg.ops.shift import shifted
+from robustseg.types import SemanticTarget
 
-__all__ = ["displaced", "embedded", "hide_nearest", "least_likely"]
+__all__ = ["displaced", "embedded", "hide_nearest", "least_likely", "permuted"]
 
 
 def hide_nearest(prediction: Tensor, hidden: int, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -66,3 +69,32 @@ def displaced(prediction: Tensor, moved: int, dx: int, dy: int, valid: Tensor | 
     """
     here = prediction == moved if valid is None else (prediction == moved) & valid
     return torch.where(shifted(here, dx, dy), moved, hide_nearest(prediction, moved, valid)[0])
+
+
+def permuted(reference: SemanticTarget, background: Sequence[bool], draws: Sequence[torch.Generator]) -> Tensor:
+    """DAG: every class becomes another, by a permutation without fixed point, image ``i`` from ``draws[i]``.
+
+    ``background``: which classes of the model are no objects; their pixels have no goal (the ignore value) and no class
+    becomes one of them. Where only one class is left it has no other, and no pixel has a goal.
+    Shapes: ``reference.labels (B,H,W)`` -> ``(B,H,W)``. All permutations without fixed point are
+    equally likely. Source: Xie et al., ICCV 2017, arXiv 1703.08603, section 3.3.
+
+    >>> truth = SemanticTarget(torch.tensor([[[0, 1, 1, 255]]]))
+    >>> permuted(truth, [False, False], [torch.Generator()]).tolist()
+    [[[1, 0, 0, 255]]]
+    """
+    objects = torch.tensor([i for i, empty in enumerate(background) if not empty], dtype=torch.int64)
+    ignore, made = reference.ignore, []
+    for own, index, valid in zip(draws, reference.index, reference.valid, strict=True):
+        table = torch.full((len(background),), ignore, dtype=torch.int64)
+        if len(objects) > 1:
+            table[objects] = objects[_derangement(len(objects), own)]
+        made.append(torch.where(valid, table.to(index.device)[index], ignore))
+    return torch.stack(made)
+
+
+def _derangement(number: int, draws: torch.Generator) -> Tensor:
+    while True:  # one draw in e has no fixed point
+        found = torch.randperm(number, generator=draws)
+        if bool((found != torch.arange(number)).all()):
+            return found
