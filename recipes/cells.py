@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from recipes.augment import smooth, uniform
+from recipes.augment import smooth
+from robustseg.defenses.training.augment import uniform
 
 LARGEST = 60.0  # pixels; no typical diameter is larger
 HIDDEN = 0.12  # a nucleus hides no more of what is there already

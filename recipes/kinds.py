@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recipes import universal
-from recipes.losses import class_weights, loss
+from recipes.losses import loss
 from recipes.networks import HEAD, logits
 from recipes.recipes import Recipe
+from robustseg.defenses.training.classes import class_weights, counts
 
 Objective = Callable[[nn.Module, Tensor, Tensor, bool], Tensor]  # network, normalised pixels, target, bfloat16
 
@@ -23,8 +24,13 @@ def objective(recipe: Recipe, labels: Tensor) -> Objective:
     return kinds[recipe.task](recipe, labels)
 
 
+def weights_of(recipe: Recipe, labels: Tensor) -> Tensor:
+    """How much each class weighs in the loss, by how rare it is."""
+    return class_weights(counts([labels], len(recipe.classes)), recipe.balance, recipe.heaviest)
+
+
 def _semantic(recipe: Recipe, labels: Tensor) -> Objective:
-    weights = class_weights(labels, len(recipe.classes), recipe.balance, recipe.heaviest)
+    weights = weights_of(recipe, labels)
 
     def value(network: nn.Module, pixels: Tensor, target: Tensor, bfloat16: bool) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
@@ -35,7 +41,7 @@ def _semantic(recipe: Recipe, labels: Tensor) -> Objective:
 
 
 def _classes(recipe: Recipe, labels: Tensor) -> Objective:
-    weights = class_weights(labels, len(recipe.classes), recipe.balance, recipe.heaviest)
+    weights = weights_of(recipe, labels)
 
     def value(network: nn.Module, pixels: Tensor, target: Tensor, bfloat16: bool) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
@@ -47,7 +53,7 @@ def _classes(recipe: Recipe, labels: Tensor) -> Objective:
 
 
 def _universal(recipe: Recipe, labels: Tensor) -> Objective:
-    per_class = class_weights(labels & 255, len(recipe.classes), recipe.balance, recipe.heaviest)
+    per_class = weights_of(recipe, labels & 255)
     per_query = torch.ones(len(recipe.classes) + 1)
     per_query[-1] = recipe.no_object
 

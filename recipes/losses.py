@@ -13,14 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def class_weights(labels: Tensor, classes: int, power: float, heaviest: float) -> Tensor:
-    """`(median frequency / frequency) ** power`, at most `heaviest`; classes that never occur weigh 0."""
-    counts = torch.bincount(labels.flatten().int(), minlength=256)[:classes].double()
-    present = counts > 0
-    weights = (counts[present].median() / counts.clamp(min=1)) ** power
-    return torch.where(present, weights.clamp(max=heaviest), torch.zeros_like(weights)).float()
-
-
 class BalancedDice(torch.autograd.Function):
     """Loss of `(n,C)` logits and `(n,)` labels, and its gradient.
 

@@ -11,16 +11,14 @@ from torch import Tensor, nn
 
 from recipes.networks import pick
 from recipes.recipes import Recipe
+from robustseg.defenses.training.measure import rows as rows_of_batches
+from robustseg.defenses.training.measure import segment_rows
 from robustseg.models import load_model, maskrcnn, wrap
 from robustseg.models.tiles import Tiled
 from robustseg.models.zoo import load_folder
-from robustseg.tasks.predict import predict as predict_tasks
-from robustseg.tasks.rows import rows as rows_of
 from robustseg.tasks.scoring import score
 from robustseg.tasks.segment_scoring import score_instance, score_panoptic
-from robustseg.tasks.semantic import predict, statistics
-from robustseg.tasks.truth import target
-from robustseg.types import Model, Sample
+from robustseg.types import Model
 
 TASKS = {"universal": ("semantic", "panoptic", "instance"), "instance": ("semantic", "instance")}
 
@@ -102,13 +100,7 @@ def _rows(
     batch: int = 4,
 ) -> list[dict[str, Any]]:
     """The statistics of every image, in order."""
-    classes, rows = model.spec.classes, []
-    for pixels, truth in batches(images, labels, batch):
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-            output = model(pixels)
-        prediction = predict(output, tuple(truth.shape[-2:]))
-        rows += statistics(prediction, truth, classes=len(classes), ignore=ignore)
-    return rows
+    return rows_of_batches(model, batches(images, labels, batch), ignore=ignore, bfloat16=bfloat16)
 
 
 def measure_labels(model: Model, images: Sequence[Tensor], labels: Sequence[Tensor], **how: Any) -> dict:
@@ -133,14 +125,8 @@ def measure_segments(
 ) -> dict:
     """What `measure` gives, AP, and of a universal model PQ, SQ, RQ (all, things, stuff); codes as in `read`."""
     names, things, tasks = recipe.classes, recipe.is_thing, TASKS[recipe.task]
-    dense, segments = [], []
-    for pixels, code in batches(images, codes, batch):
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-            output = model(pixels)
-        samples = [Sample("", x, c & 255, c >> 8) for x, c in zip(pixels, code)]
-        found = predict_tasks(output, tuple(code.shape[-2:]), things, tasks)
-        truth = target(samples, things, recipe.ignore)
-        dense += statistics(found.labels, truth.labels, classes=len(names), ignore=recipe.ignore)
-        segments += rows_of(found, truth, tasks=tasks[1:])
+    dense, segments = segment_rows(
+        model, batches(images, codes, batch), things, tasks, ignore=recipe.ignore, bfloat16=bfloat16
+    )
     scores = score(dense, names) | score_instance(segments, names)
     return scores | (score_panoptic(segments, things, names) if "panoptic" in tasks else {})

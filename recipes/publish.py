@@ -13,8 +13,8 @@ from recipes.data import read
 from recipes.export import describe, export
 from recipes.measure import exported, measure_task, summary
 from recipes.networks import bare
-from recipes.plot import plot_curve, read_curve
 from recipes.recipes import Recipe
+from robustseg.defenses.training.curve import plot_curve, read_curve
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -2,7 +2,10 @@
 
 import pytest
 import torch
-from recipes.augment import GREY, colour_jitter, make_batch, occurrence, scale_crop, stained, turned, window
+from recipes.augment import make_batch, stained, turned
+
+from robustseg.defenses.training.augment import GREY, colour_jitter, scale_crop, window
+from robustseg.defenses.training.classes import occurrence
 
 
 def seeded(seed=0):

@@ -6,10 +6,17 @@ import json
 
 import pytest
 import torch
-from recipes.engine import draw_indices, learning_rate, train
+from recipes.engine import draw_indices, plan, train
 from recipes.kinds import objective
 from recipes.measure import in_training, measure
 from recipes.networks import build
+
+from robustseg.defenses.training.schedule import learning_rate
+
+
+def rate_of(recipe, step):
+    p = plan(recipe)
+    return learning_rate(step, p.steps, lr=p.lr, warmup=p.warmup, poly=p.poly)
 
 
 class Killed(Exception):
@@ -92,7 +99,7 @@ def test_an_epoch_shows_every_image_once(hf_recipe):
 
 
 def test_learning_rate_warms_up_and_ends_at_zero(hf_recipe):
-    rates = [learning_rate(hf_recipe, step) for step in range(hf_recipe.steps + 1)]
+    rates = [rate_of(hf_recipe, step) for step in range(hf_recipe.steps + 1)]
     assert rates[0] == pytest.approx(hf_recipe.lr / 3)
     assert rates[2:4] == pytest.approx([hf_recipe.lr] * 2)
     assert max(rates) == pytest.approx(hf_recipe.lr)

@@ -1,7 +1,8 @@
 """Curves become pictures."""
 
 import pytest
-from recipes.plot import plot_curve, smooth
+
+from robustseg.defenses.training.curve import plot_curve, smooth
 
 
 def test_smooth_by_hand():

@@ -1,0 +1,1 @@
+"""Defences by training: adversarial training, TRADES, defensive distillation; one loop for them and for the zoo."""
