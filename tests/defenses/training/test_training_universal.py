@@ -88,12 +88,12 @@ def test_it_learns_under_attack(ref, cells, tmp_path):
         crop=(64, 64), zoom=(1.0, 1.0), stretch=0.0, jitter=0.0, warmup=2,
     )  # fmt: skip
     model, (x, y) = begin(recipe, CPU), batch(cells)
-    before = float(supervised(deep(model, model.module)(x), y).mean())
+    before = float(supervised(deep(model, model.module)(x), y).mean().detach())
     steps = Steps(recipe, model, Method(recipe), attacks_of(recipe), cells)
     plan = Plan(12, lr=5e-3, weight_decay=0.0, warmup=2, poly=0.9, clip=1.0, ema=0.0, seed=0)
     train(model.module, steps.losses, plan, tmp_path / "out")
     model.module.eval()
-    assert float(supervised(deep(model, model.module)(x), y).mean()) < 0.7 * before
+    assert float(supervised(deep(model, model.module)(x), y).mean().detach()) < 0.7 * before
     found = scores(model, cells, 1, CPU, named("pgd:eps=4/255,steps=1"))
     assert {"PQ", "mIoU"} <= set(found)
 
