@@ -21,7 +21,9 @@ def numbers(entry: Entry, paper: bool) -> str:
     hidden = {"norm", "reference", "restarts" if params.get("restarts") == "1" else "", "update", "steps"}
     shown = {k: params[k] for k in ("eps", *params) if k in params and k not in hidden}
     if entry.shared:
-        given = ", ".join(f"{k}={v}" for k, v in shown.items() if k != "images")
+        given = ", ".join(f"{k}={v}" for k, v in shown.items() if k not in ("images", "batch"))
+        if "batch" in shown:
+            return f"fit: {params['steps']} steps of {params['batch']} gradients on {params['images']} images; {given}"
         return f"fit: {params['steps']} gradients on each of {params['images']} images; {given}"
     if entry.members:
         gradients = sum(m.budget[1] for m in attack(entry.name + ("@paper" if paper else "")).members)
@@ -45,7 +47,7 @@ def test_every_entry_has_its_row(entry):
 
 def test_no_row_is_left_over():
     known = {e.name for e in entries()}
-    assert set(re.findall(r"^\| `([a-z0-9-]+)` \|.*\d gradients", TEXT, flags=re.M)) == known
+    assert set(re.findall(r"^\| `([a-z0-9-]+)` \|.*\d (?:steps|gradients)", TEXT, flags=re.M)) == known
 
 
 def test_every_option_is_explained():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from robustseg.catalog import stealthy, universal
+from robustseg.catalog import shared, stealthy
 from robustseg.catalog.artefact import Artefact
 from robustseg.catalog.attack import Attack
 from robustseg.catalog.custom import code_hash, load_function
@@ -92,6 +92,6 @@ def _make(
     if "kind" in params:
         params, artefact = stealthy.ready(params, given, paper)
     if entry.shared:
-        universal.tile_size(params)
-        artefact = universal.load_tile(params["file"], params["eps"]) if "file" in params else artefact
+        shared.check(entry, params)
+        artefact = shared.load(entry, params) if "file" in params else artefact
     return Attack(entry, params, given, paper, function, code_hash(function) if function else "", artefact)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from robustseg.attacks.combinators import join_traces
-from robustseg.catalog import build, ensemble, running, universal
+from robustseg.catalog import build, ensemble, patch, running, shared, universal
 from robustseg.catalog.artefact import Artefact, class_pixels
 from robustseg.catalog.door import as_map, check_input
 from robustseg.catalog.entries import ENTRIES, Entry
@@ -33,6 +33,7 @@ FITTED = {  # kind of artefact -> what it holds, and what to use instead
     "class-pixels": ("class counts", "strong"),
     "panoptic-prices": ("class prices", "mask-break"),
     universal.KIND: ("its perturbation", "pgd"),
+    patch.KIND: ("its patch", "patch:fill=random"),
 }
 
 
@@ -102,7 +103,19 @@ class Attack:
     @property
     def region(self) -> str | None:
         """Where the attacker may write, as text, or None for everywhere."""
-        return self.params.get("region")
+        return patch.region(self.params) if self.entry.fits == patch.KIND else self.params.get("region")
+
+    @property
+    def outside(self) -> str | None:
+        """The pixels that its scores are taken from, as text, where they are not all."""
+        return patch.outside(self.params) if self.entry.fits == patch.KIND else None
+
+    @property
+    def baselines(self) -> tuple[Attack, ...] | None:
+        """What must stand beside it; None where that is noise of the same radius."""
+        if self.entry.fits != patch.KIND:
+            return None
+        return tuple(Attack(self.entry, self.entry.params(p, False), p) for p in patch.baselines(self.params))
 
     @property
     def targeted(self) -> bool:
@@ -119,7 +132,7 @@ class Attack:
         """It needs an artefact fitted on other images."""
         if self.entry.members:
             return any(m.needs_fit for m in self.members)
-        return bool(self.entry.fits) and self.function is None
+        return bool(self.entry.fits) and self.function is None and not patch.filled(self.params)
 
     @property
     def fit_name(self) -> str:
@@ -206,7 +219,7 @@ class Attack:
             return fit_prices(self, model, dataset, seed)
         if self.entry.shared:
             with torch.inference_mode(False), frozen(model.module):
-                return universal.fit_tile(self, model, dataset, seed)
+                return shared.fit(self, model, dataset, seed)
         samples = (dataset[i] for i in range(len(dataset)))
         return class_pixels(samples, len(model.spec.classes), dataset.ignore, dataset.ref)
 
@@ -224,7 +237,7 @@ class Attack:
                 f"attack.with_artefact(a); or use {other}, which needs none"
             )
         if self.entry.shared:
-            universal.check_tile(self.artefact, self.eps)
+            shared.check_artefact(self.entry, self.artefact, self.params)
             return
         known, classes = len(next(iter(self.artefact.tensors.values()))), len(model.spec.classes)
         if known != classes:
@@ -256,7 +269,7 @@ class Attack:
         """
         models: list[Any] = [model] if hasattr(model, "spec") or not isinstance(model, Sequence) else list(model)
         truths = self._targets(models, images, targets, ids, region)
-        if self.region is not None and region is None:
+        if "region" in self.params and region is None:
             raise UserError(f"region={self.region} is a word for pixels; pass the pixels as region=, bool (B,H,W)")
         ensemble.check(self, models)
         self._check_artefact(models[0])

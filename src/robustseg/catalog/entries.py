@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from robustseg.catalog.dag import DAG
 from robustseg.catalog.entry import INSTANCE, SEA_RADII, Entry
+from robustseg.catalog.patch_entries import PATCH_ENTRIES
 from robustseg.catalog.queries import QUERY_ENTRIES
 from robustseg.catalog.regions import REGION_ENTRIES
 from robustseg.catalog.stealthy import STEALTHY
@@ -213,8 +214,8 @@ _ENTRIES = (
         options={
             **HIDE_OPTIONS,
             "tile": "of universal: HEIGHTxWIDTH of the tile; image: as large as the first image fitted on",
-            "images": "of universal: how many images the tile is fitted on",
-            "file": "of universal: a tile that was fitted before, .safetensors",
+            "images": "of universal and patch: how many images it is fitted on",
+            "file": "of universal and patch: a tile or patch that was fitted before, .safetensors",
         },
         defaults={"omega": "0.9", "tau": "0.75", "tile": "image", "images": "32"},
         paper={
@@ -250,4 +251,6 @@ _ENTRIES = (
     ),
 )
 
-ENTRIES: dict[str, Entry] = {entry.name: entry for entry in (*_ENTRIES, DAG, STEALTHY, *QUERY_ENTRIES, *REGION_ENTRIES)}
+ENTRIES: dict[str, Entry] = {
+    e.name: e for e in (*_ENTRIES, DAG, STEALTHY, *PATCH_ENTRIES, *QUERY_ENTRIES, *REGION_ENTRIES)
+}

@@ -54,10 +54,10 @@ def _parts(entry: Entry, defaults: dict[str, str]) -> dict[str, str]:
         return {"looks at": looks, "combinator": f"worst case of {', '.join(entry.members)}"}
     parts = {
         "looks at": looks,
-        "applier": "additive: x = x0 + θ",
+        "applier": "patch: θ replaces the pixels of its place" if entry.name == "patch" else "additive: x = x0 + θ",
         "constraint": _ball(defaults) + "pixels in [0,1], writable region",
         "objective": entry.loss if "dense" in entry.output and entry.name != "noise" else entry.name,
-        "gradient rule": "per model, balanced, times attention" if entry.rule == "blended" else "summed",
+        "gradient rule": _rule(entry),
         "update": UPDATES[defaults["update"]],
         "start": "uniform in the ball" if entry.random_start else "the image itself",
     }
@@ -77,6 +77,12 @@ def _ball(defaults: dict[str, str]) -> str:
         if "eps" in defaults
         else "no ball unless eps is given; "
     )
+
+
+def _rule(entry: Entry) -> str:
+    if entry.name == "patch":
+        return "terms of length 1, weighed by γ and 1-γ (equation 7)"
+    return "per model, balanced, times attention" if entry.rule == "blended" else "summed"
 
 
 def lines(told: dict[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ from robustseg.catalog import stealthy
 from robustseg.catalog.spec import Params, near
 from robustseg.errors import UserError
 from robustseg.objectives.goals import hide_nearest, least_likely, permuted
+from robustseg.ops import place
 from robustseg.ops.size import WHOLE_IMAGE
 from robustseg.types import DenseOutput, Model, SemanticTarget
 
@@ -71,6 +72,9 @@ def goal_labels(
     else:
         goal = _label_map(Path(target), tuple(labels.shape[1:]), len(model.spec.classes), ignore)
         goal = goal.to(labels).expand_as(labels)
+    if "aim" in params:  # here alone; everything else shall stay
+        there = place.read(params["aim"]).mask((int(labels.shape[-2]), int(labels.shape[-1])))
+        goal = torch.where(there.to(labels.device), goal, labels)
     return SemanticTarget(torch.where(reference.valid, goal, ignore), ignore)
 
 

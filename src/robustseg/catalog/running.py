@@ -13,7 +13,7 @@ from robustseg.attacks.combinators import only
 from robustseg.attacks.constraints import Ball
 from robustseg.attacks.loop import UNTRIED, Found, Problem, Search
 from robustseg.attacks.rules import summed
-from robustseg.catalog import build, outputs, stealthy, universal
+from robustseg.catalog import build, outputs, shared, stealthy
 from robustseg.catalog.goals import class_index, goal_labels
 from robustseg.catalog.spec import shares
 from robustseg.errors import UserError
@@ -92,8 +92,7 @@ def run(
     )
     start = None
     if attack.entry.shared:
-        assert attack.artefact is not None
-        start = universal.start(attack.artefact, images)
+        start = shared.start(attack, images, ids, seed)
     elif stealthy.learned(attack.params):
         assert attack.artefact is not None
         start = stealthy.start(attack.artefact, sides[0], class_index(models[0], attack.params["class"]))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
 
-from robustseg.catalog import eot
+from robustseg.catalog import eot, vary
 from robustseg.catalog.numbers import fraction, text_of
 from robustseg.errors import UserError
 
@@ -54,6 +54,8 @@ CHOICES = {
     "control": ("none", "shuffled"),
 }
 SHARES = ("omega", "tau", "keep", "mask", "height")  # options between 0 and 1
+WHOLE = ("steps", "restarts", "eot_samples", "images", "batch")
+NUMBERS = ("decay", "gamma", "smooth", "nps")
 
 
 def near(word: str, known: Iterable[str]) -> str:
@@ -105,7 +107,9 @@ def canonical(key: str, text: str) -> str:
     try:
         if key == "eot":
             return eot.canonical(text)
-        if key in ("steps", "restarts", "eot_samples", "images"):
+        if key == "vary":
+            return vary.canonical(text)
+        if key in WHOLE:
             return str(int(text)) if text.isascii() and text.isdecimal() else text
         if key == "step_size" and text.startswith("eps") and text != "eps/steps":
             factor = _factor(text)
@@ -114,7 +118,7 @@ def canonical(key: str, text: str) -> str:
             return f"eps/{factor.denominator}" if factor.numerator == 1 else f"eps*{text_of(factor)}"
         if key in ("eps", "step_size"):
             return text_of(fraction(text), pixels=True)
-        return text_of(fraction(text)) if key in (*SHARES, "decay") else text
+        return text_of(fraction(text)) if key in (*SHARES, *NUMBERS) else text
     except (ValueError, ZeroDivisionError):
         return text
 
@@ -207,7 +211,7 @@ def check(name: str, params: Params) -> None:
     for key, choices in CHOICES.items():
         if params.get(key, choices[0]) not in choices:
             raise UserError(f"attack {name}: {key}={params[key]}; choose one of {', '.join(choices)}")
-    for key in ("steps", "restarts", "eot_samples", "images"):
+    for key in WHOLE:
         text = params.get(key, "1")
         if not (text.isascii() and text.isdecimal()) or (key != "steps" and int(text) == 0):
             raise UserError(f"attack {name}: {key}={text} is not a whole number of {key}")

@@ -13,6 +13,7 @@ from robustseg.data import resize
 from robustseg.data.classes import key
 from robustseg.data.labels import read_mask
 from robustseg.errors import UserError
+from robustseg.ops import place
 
 if TYPE_CHECKING:
     from robustseg.types import DataSet, Sample
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Region", "region"]
 
 NAMED = ("clothing", "skin")
-FORMS = "a mask FILE, a DIR of masks named ID.png, clothing, skin, class:NAME or instance:ID"
+FORMS = "a mask FILE, a DIR of masks named ID.png, clothing, skin, class:NAME, instance:ID or box:HxW@X/Y"
 
 
 class Region(Protocol):
@@ -42,6 +43,8 @@ def region(text: str, data: DataSet) -> Region:
         return _of_class(value, data)
     if colon and kind == "instance":
         return _of_instance(value, data)
+    if colon and kind == "box":
+        return _of_box(value)
     if text in NAMED:
         return _named(text, data)
     path = Path(text).expanduser()
@@ -76,6 +79,11 @@ def _of_instance(number: str, data: DataSet) -> Region:
         return sample.instances == int(number)
 
     return mask
+
+
+def _of_box(text: str) -> Region:
+    box = place.read(text)
+    return lambda sample: box.mask((int(sample.image.shape[1]), int(sample.image.shape[2])))
 
 
 def _named(name: str, data: DataSet) -> Region:

@@ -133,6 +133,7 @@ def definite(
     surrogate = surrogate if source is None else _model(source, device, window)[0]
     tasks = asked.tasks(task, network.spec, dataset)
     mapped = Mapped.of(dataset, network.spec, class_map)
+    count = count or _beside(wanted)
     if count is not None:
         mapped = replace(mapped, count=masks.mask(count, mapped))
     if limit is not None and limit < 1:
@@ -270,6 +271,7 @@ def _attacks(attacks: Any, eps: Any, region: str | None, baseline: bool, eot: Ma
     own = next((a for a in wanted if getattr(a, "region", None)), None)
     if region is not None and own is not None:
         raise UserError(f"attack {own.spec!r} has its own region and --region is given too; keep one of the two")
+    beside = {b.spec: b for a in wanted for b in getattr(a, "baselines", None) or ()}
     balls = {
         (a.norm, a.eps, getattr(a, "region", None)): None
         for a in wanted
@@ -279,7 +281,17 @@ def _attacks(attacks: Any, eps: Any, region: str | None, baseline: bool, eot: Ma
         catalog.attack("noise", eps=e, **({} if n == "linf" else {"norm": n}), **({"region": r} if r else {}))
         for n, e, r in balls
     ]
-    return noise + [a for a in wanted if a.spec not in {n.spec for n in noise}]
+    first = [*noise, *beside.values()]
+    return first + [a for a in wanted if a.spec not in {n.spec for n in first}]
+
+
+def _beside(wanted: Sequence[Any]) -> str | None:
+    """The pixels that patches leave alone, which alone are scored where nothing else was asked for."""
+    found = sorted({a.outside for a in wanted if getattr(a, "outside", None)})
+    if len(found) > 1:
+        raise UserError(f"scores are taken outside a patch, and these lie at different places ({', '.join(found)}); "
+                        "run them into separate folders, or say with --count what is scored")  # fmt: skip
+    return found[0] if found else None
 
 
 def _from(attack: Any, source: Model, victim: Model) -> Any:

@@ -85,6 +85,14 @@ def _lag(output: DenseOutput, target: SemanticTarget) -> Tensor:
     return other - z.gather(1, labels).squeeze(1)
 
 
+def dlr(output: DenseOutput, target: SemanticTarget, state: State, progress: float) -> Tensor:
+    """Difference of logits ratio ``-(z_y - max_{i≠y} z_i) / (z_π1 - z_π3)``, scale free. Croce & Hein, ICML 2020,
+    arXiv 2003.01690, per pixel; of two classes ``z_π3`` is the lower."""
+    z = px.logits(output)
+    top = z.topk(min(3, z.shape[1]), 1).values
+    return _lag(output, target) / (top[:, 0] - top[:, -1]).clamp_min(1e-12)
+
+
 # Towards a goal: the same losses with "correct" and "wrong" exchanged where the loss tells them apart.
 def _targeted_segpgd(output: DenseOutput, target: SemanticTarget, state: State, progress: float) -> Tensor:
     return -losses.segpgd_weight(~px.correct(output, target), progress) * ce(output, target, state, progress)
@@ -116,6 +124,7 @@ LOSSES: dict[str, tuple[Pixel, Pixel | None]] = {  # name -> (away from the trut
     "tsallis": (tsallis, _negative(tsallis)),
     "cosine": (cosine, _negative(cosine)),
     "margin": (margin, _targeted_margin),
+    "dlr": (dlr, None),
 }
 
 
