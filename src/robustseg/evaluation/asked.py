@@ -13,7 +13,7 @@ from robustseg.errors import UserError
 from robustseg.ops.size import WHOLE_IMAGE
 from robustseg.types import DataSet, ModelSpec
 
-__all__ = ["batch", "one_kind", "radii", "radius", "survival", "surviving", "tasks", "whole"]
+__all__ = ["batch", "one_kind", "outside", "radii", "radius", "survival", "surviving", "tasks", "whole"]
 
 NEAR = 1e-9
 
@@ -118,6 +118,17 @@ def surviving(attack: Any, eot: Mapping[str, Any]) -> Any:
     if "eot" in attack.given:
         raise UserError(f"attack {attack.spec!r} has its own eot and --eot is given too; keep one of the two")
     return catalog.attack(attack, **eot)
+
+
+def outside(wanted: Sequence[Any]) -> str | None:
+    """The pixels that patches leave alone, as text: they alone are scored where nothing else was asked for."""
+    found = sorted({a.outside for a in wanted if getattr(a, "outside", None)})
+    if len(found) > 1:
+        raise UserError(
+            f"scores are taken outside a patch, and these lie at different places ({', '.join(found)}); run them into "
+            "separate folders, or say with --count what is scored"
+        )
+    return found[0] if found else None
 
 
 def tasks(given: str | Sequence[str] | None, spec: ModelSpec, data: DataSet) -> tuple[str, ...]:

@@ -133,7 +133,7 @@ def definite(
     surrogate = surrogate if source is None else _model(source, device, window)[0]
     tasks = asked.tasks(task, network.spec, dataset)
     mapped = Mapped.of(dataset, network.spec, class_map)
-    count = count or _beside(wanted)
+    count = count or asked.outside(wanted)
     if count is not None:
         mapped = replace(mapped, count=masks.mask(count, mapped))
     if limit is not None and limit < 1:
@@ -283,15 +283,6 @@ def _attacks(attacks: Any, eps: Any, region: str | None, baseline: bool, eot: Ma
     ]
     first = [*noise, *beside.values()]
     return first + [a for a in wanted if a.spec not in {n.spec for n in first}]
-
-
-def _beside(wanted: Sequence[Any]) -> str | None:
-    """The pixels that patches leave alone, which alone are scored where nothing else was asked for."""
-    found = sorted({a.outside for a in wanted if getattr(a, "outside", None)})
-    if len(found) > 1:
-        raise UserError(f"scores are taken outside a patch, and these lie at different places ({', '.join(found)}); "
-                        "run them into separate folders, or say with --count what is scored")  # fmt: skip
-    return found[0] if found else None
 
 
 def _from(attack: Any, source: Model, victim: Model) -> Any:
