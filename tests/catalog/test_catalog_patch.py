@@ -207,7 +207,7 @@ def test_the_dynamic_weight_is_the_share_of_pixels_still_right():
 def test_its_baselines_lie_where_it_lies():
     made = attack("patch:size=8x6,at=0.25/0.75,steps=7")
     assert [b.spec for b in made.baselines] == [
-        "patch:eps=1,at=0.25/0.75,fill=random,size=8x6", "patch:eps=1,at=0.25/0.75,fill=grey,size=8x6",
+        "patch:at=0.25/0.75,fill=random,size=8x6", "patch:at=0.25/0.75,fill=grey,size=8x6",
     ]  # fmt: skip
     assert {b.region for b in made.baselines} == {made.region} == {"box:8x6@0.25/0.75"}
     assert not any(b.needs_fit for b in made.baselines)
@@ -216,7 +216,7 @@ def test_its_baselines_lie_where_it_lies():
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
-        ("patch:eps=8/255", "leave it out"),
+        ("patch:eps=8/255", "takes no eps"),
         ("patch:size=0x4", "is no place"),
         ("patch:at=2/0", "is no place"),
         ("patch:fill=blue", "choose one of optimised, random, grey"),

@@ -1,8 +1,8 @@
 """A patch in the image: where it lies, what it shows, its file; the fit is in ``patch_fit``.
 
-It replaces pixels inside a stated rectangle and touches nothing else, so that eps is the whole range of a pixel; scores
-are taken outside the rectangle. Beside every optimised patch stand a random one, drawn anew for each image, and a grey
-one: what a patch hides is no attack.
+It replaces pixels inside a stated rectangle and touches nothing else, so that it has no radius; scores are taken
+outside the rectangle. Beside every optimised patch stand a random one, drawn anew for each image, and a grey one: what
+a patch hides is no attack.
 """
 
 from __future__ import annotations
@@ -57,8 +57,6 @@ def baselines(params: Params) -> list[Params]:
 
 def check(params: Params, known: Sequence[str]) -> None:
     """Raises UserError for options that cannot be used; ``known``: objectives of other attacks."""
-    if params["eps"] != "1":
-        raise UserError(f"patch: eps={params['eps']}: a patch replaces pixels, so that eps is 1; leave it out")
     try:
         where(params)
         if "aim" in params:

@@ -133,8 +133,7 @@ def definite(
     surrogate = surrogate if source is None else _model(source, device, window)[0]
     tasks = asked.tasks(task, network.spec, dataset)
     mapped = Mapped.of(dataset, network.spec, class_map)
-    count = count or asked.outside(wanted)
-    if count is not None:
+    if (count := count or asked.outside(wanted)) is not None:
         mapped = replace(mapped, count=masks.mask(count, mapped))
     if limit is not None and limit < 1:
         raise UserError(f"--limit {limit} leaves no image; use 1 or more")
@@ -271,7 +270,6 @@ def _attacks(attacks: Any, eps: Any, region: str | None, baseline: bool, eot: Ma
     own = next((a for a in wanted if getattr(a, "region", None)), None)
     if region is not None and own is not None:
         raise UserError(f"attack {own.spec!r} has its own region and --region is given too; keep one of the two")
-    beside = {b.spec: b for a in wanted for b in getattr(a, "baselines", None) or ()}
     balls = {
         (a.norm, a.eps, getattr(a, "region", None)): None
         for a in wanted
@@ -281,8 +279,8 @@ def _attacks(attacks: Any, eps: Any, region: str | None, baseline: bool, eot: Ma
         catalog.attack("noise", eps=e, **({} if n == "linf" else {"norm": n}), **({"region": r} if r else {}))
         for n, e, r in balls
     ]
-    first = [*noise, *beside.values()]
-    return first + [a for a in wanted if a.spec not in {n.spec for n in first}]
+    first = {b.spec: b for b in (*noise, *(b for a in wanted for b in getattr(a, "baselines", None) or ()))}
+    return [*first.values(), *(a for a in wanted if a.spec not in first)]
 
 
 def _from(attack: Any, source: Model, victim: Model) -> Any:
