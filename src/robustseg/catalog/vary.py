@@ -10,10 +10,10 @@ from robustseg.physical.hanging import STILL, Variation
 __all__ = ["VARIATIONS", "canonical", "variation"]
 
 VARIATIONS: dict[str, tuple[str, float, float]] = {  # name -> what its number means, least and largest
-    "perspective": ("share of the patch by which its corners move", 0, 0.4),
+    "scale": ("factor", 0.05, 20),
     "rotate": ("degrees either way", 0, 180),
     "shift": ("share of the patch's size either way", 0, 10),
-    "scale": ("factor", 0.05, 20),
+    "perspective": ("share of the patch by which its corners move", 0, 0.4),
     "brightness": ("added to the patch, either way", 0, 1),
     "contrast": ("factor 1 ± this about the middle grey", 0, 1),
     "noise": ("standard deviation in pixels of [0,1]", 0, 1),
