@@ -1,0 +1,154 @@
+"""Every method of the survey, run on a CNN and on a transformer: makes docs/results/survey.md.
+
+    python examples/survey.py [--images 8] [--seed 0] [--only NAME]
+
+A killed run goes on where it stopped; `--only` makes the runs of one method and then the page of all that is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+import robustseg as rs
+from robustseg.ops.memory import keep_freed
+from robustseg.survey.methods import METHODS, Method
+from robustseg.survey.panels import Tile, sheet
+from robustseg.terminal import bar
+
+PAGE, PICTURES = Path("docs/results/survey.md"), Path("docs/images/survey")
+TEXT = """# The survey, method by method
+
+What every method of the survey does to a CNN and to a transformer of the [zoo](../zoo.md), measured on the first
+{images} images of `street:val` (256x512; classifiers: 100 crops of `street-crops:val`), seed {seed}, with the defaults
+of the catalog where the row does not say otherwise. Scores in %: mIoU (classifiers: accuracy), clean → attacked.
+Gradients are those spent on an image; seconds are wall time an image on the machine that made the page (one thread of
+an AMD EPYC, other work beside it). Made by
+
+```bash
+{command}
+```
+
+{table}
+
+*hit*: pixels driven to their goal; *kept*: other pixels that kept their label. What the survey claims in general is
+judged on [a page of its own](claims.md).
+
+## Pictures
+
+{pictures}
+"""
+
+
+def main() -> None:
+    """Evaluate what is not yet in the store, then write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=8)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only")
+    parser.add_argument("--page", action="store_true", help="write the page of the runs that are there")
+    parser.add_argument("--out", type=Path, default=Path("runs/survey"))
+    chosen = parser.parse_args()
+    keep_freed()
+    for method in METHODS:
+        if not chosen.page and chosen.only in (None, method.name):
+            run(method, chosen)
+    rows, pictures = [], []
+    for method in METHODS:
+        found = [json.loads(f.read_text()) for f in summaries(method, chosen.out)]
+        if found:
+            rows.append(row(method, found))
+            picture = shown(method, chosen.out)
+            pictures += [f"**{method.name}**", f"![{method.name}: {method.attack}](../images/survey/{picture})"] * bool(
+                picture
+            )
+    head = (
+        "| method | the survey says | attack | CNN | transformer | gradients | s/img | source |\n" + "|---" * 8 + "|\n"
+    )
+    command = f"python examples/survey.py --images {chosen.images} --seed {chosen.seed}"
+    PAGE.write_text(
+        TEXT.format(images=chosen.images, seed=chosen.seed, command=command, table=head + "\n".join(rows),
+                    pictures="\n\n".join(pictures)),
+        encoding="utf-8",
+    )  # fmt: skip
+    print(PAGE)
+
+
+def folder(method: Method, out: Path) -> Path:
+    """Where the runs of a method are kept."""
+    return out / method.name.lower().replace(",", "").replace(" ", "-")
+
+
+def run(method: Method, chosen: argparse.Namespace) -> None:
+    """The method on both models, or on both at once."""
+    groups = [list(method.models)] if method.joint else [[m] for m in method.models]
+    for models in groups:
+        out = folder(method, chosen.out)
+        out = out if method.joint else out / models[0].removeprefix("zoo:")
+        with bar(f"{method.name}: {', '.join(models)}") as progress:
+            rs.evaluate(
+                models if method.joint else models[0], method.data, [method.attack], out=out, seed=chosen.seed,
+                limit=method.images or chosen.images, keep=1, progress=progress,
+            )  # fmt: skip
+
+
+def summaries(method: Method, out: Path) -> list[Path]:
+    """One summary a model, where they are all there."""
+    base = folder(method, out)
+    names = [m.removeprefix("zoo:") for m in method.models]
+    places = (
+        [base / "members" / f"{k}-zoo_{n}" for k, n in enumerate(names, 1)]
+        if method.joint
+        else [base / n for n in names]
+    )
+    files = [p / "summary.json" for p in places]
+    return files if all(f.exists() for f in files) else []
+
+
+def attacked(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The method's own entry: the one that is not the baseline."""
+    return next(v for v in reversed(summary["attacks"].values()) if v["name"] != "noise")
+
+
+def row(method: Method, found: list[dict[str, Any]]) -> str:
+    """One line of the table."""
+    cells = []
+    for summary in found:
+        one, score = attacked(summary), "accuracy" if summary["task"] == "classification" else "mIoU"
+        text = f"{100 * summary['clean'][score]:.1f} → {100 * one[score]:.1f}"
+        extra = {**one, **one.get("extra", {})}
+        text += "".join(f"; {n} {100 * extra[n]:.1f}" for n in method.shows if isinstance(extra.get(n), float))
+        cells.append(text)
+    gradients = " / ".join(f"{attacked(s)['backwards']:.0f}" for s in found)
+    seconds = " / ".join(f"{attacked(s)['seconds_per_image']:.1f}" for s in found)
+    name = f"[{method.name}]({method.page})" if method.page else method.name
+    return f"| {' | '.join((name, method.says, f'`{method.attack}`', *cells, gradients, seconds, method.source))} |"
+
+
+def shown(method: Method, out: Path) -> str:
+    """A strip of pictures of the method on the CNN: image, attacked image, prediction before and after."""
+    base = summaries(method, out)[0].parent / "pictures"
+    index = json.loads((base / "INDEX.json").read_text()) if (base / "INDEX.json").exists() else {"images": []}
+    if not index["images"]:
+        return ""
+    entry = index["images"][0]
+    made = next(a for a in reversed(entry["attacks"]) if not a["spec"].startswith("noise"))
+    tiles = [
+        Tile(Image.open(base / entry["clean"]), "image"),
+        Tile(Image.open(base / made["adversarial"]), "attacked"),
+        Tile(Image.open(base / entry["clean_prediction"]), entry.get("class", "prediction"), near=True),
+        Tile(Image.open(base / made["prediction"]), made.get("class", "prediction, attacked"), near=True),
+    ]
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    name = f"{folder(method, out).name}.webp"
+    sheet([tiles], f"{method.name}: {made['spec']}", [], PICTURES / name, width=240)
+    return name
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""Every method of the survey: what it is said to do, and which run of ours shows what it does here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["METHODS", "Method"]
+
+SEGMENTERS = ("zoo:street-unet", "zoo:street-segformer")
+CLASSIFIERS = ("zoo:street-cnn-classifier", "zoo:street-vit-classifier")
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row. ``models``: a CNN, then a transformer; ``joint``: both under one perturbation.
+
+    ``shows``: names of scores beside the data set's own, looked up in the attack's summary and in its ``extra``.
+    """
+
+    name: str
+    says: str
+    attack: str
+    source: str
+    models: tuple[str, ...] = SEGMENTERS
+    data: str = "street:val"
+    joint: bool = False
+    shows: tuple[str, ...] = ()
+    images: int | None = None  # fewer than the others where it is dear
+    page: str = ""  # where more is told
+
+
+METHODS: tuple[Method, ...] = (
+    Method(
+        "FGSM, on classifiers",
+        "One step along the sign of the gradient changes the class (eq. 1).",
+        "fgsm:eps=2/255",
+        "Goodfellow et al., ICLR 2015",
+        CLASSIFIERS,
+        "street-crops:val",
+        images=100,
+        page="../classification.md",
+    ),
+    Method(
+        "FGSM",
+        "The same step, on every pixel of a label map.",
+        "fgsm:eps=8/255",
+        "Goodfellow et al., ICLR 2015",
+    ),
+    Method(
+        "PGD",
+        "Small steps find more than one step.",
+        "pgd:eps=8/255",
+        "Madry et al., ICLR 2018",
+    ),
+    Method(
+        "SAGA, on classifiers",
+        "CNN and ViT fooled by one perturbation, the ViT's gradient weighted by its attention (eq. 3).",
+        "saga:eps=2/255",
+        "Mahmood et al., ICCV 2021",
+        CLASSIFIERS,
+        "street-crops:val",
+        joint=True,
+        images=100,
+        page="../several-models.md",
+    ),
+    Method(
+        "SAGA",
+        "The same on segmenters: reconstructed, the survey has none.",
+        "saga:eps=8/255",
+        "Mahmood et al., ICCV 2021; dense form ours",
+        joint=True,
+        page="../several-models.md",
+    ),
+    Method(
+        "Hiding a class",
+        "People vanish from the prediction, everything else stays (eq. 4).",
+        "hide:class=person",
+        "Fischer et al. 2017, Metzen et al. 2017",
+        shows=("hit", "kept"),
+    ),
+    Method(
+        "Universal perturbation",
+        "One perturbation, fitted on other images, misleads on all.",
+        "universal:eps=8/255",
+        "Metzen et al., ICCV 2017",
+    ),
+)
