@@ -301,7 +301,7 @@ NUCLEI_MASKRCNN = Recipe(
         ("box_batch_size_per_image", 64),
         ("box_detections_per_img", 400),
     ),
-    stages=(Stage(1600, (128, 128), 6, (0.6, 2.4)), Stage(2800, (192, 192), 4, (0.5, 2.0))),
+    stages=(Stage(1600, (128, 128), 6, (0.6, 2.4)), Stage(800, (192, 192), 4, (0.5, 2.0))),
     folder="src/robustseg/zoo/nuclei-maskrcnn",
     multiple=32,
     **_NUCLEI,
