@@ -47,6 +47,7 @@ def scored(summary: dict[str, Any], out: Path, json: bool) -> int:
     else:
         from rich.console import Console
 
+        from robustseg.report.distances import lines
         from robustseg.report.table import fits, goals, table
 
         for part in summary.get("models", [summary]):
@@ -55,7 +56,7 @@ def scored(summary: dict[str, Any], out: Path, json: bool) -> int:
             Console().print(table(part))
             if part.get("defense"):
                 print(f"behind {part['defense']}, attacks with --adaptive {part['adaptive']}")
-            for line in goals(part) + fits(part):
+            for line in [*goals(part), *lines(part), *fits(part)]:
                 print(line)
         print(f"{out / 'summary.json'}; a page of it: robustseg report {out}")
     for caution in summary.get("cautions", ()):

@@ -27,6 +27,8 @@ def numbers(entry: Entry, paper: bool) -> str:
         return f"fit: {params['steps']} gradients on each of {params['images']} images; {given}"
     if entry.members:
         gradients = sum(m.budget[1] for m in attack(entry.name + ("@paper" if paper else "")).members)
+    elif entry.minimal:
+        gradients = attack(entry.name + ("@paper" if paper else "")).budget[1]
     else:
         gradients = int(params["steps"]) * int(params["restarts"])
     return f"{gradients} gradients; " + ", ".join(f"{k}={v}" for k, v in shown.items() if gradients or k == "eps")

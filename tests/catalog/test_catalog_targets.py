@@ -12,7 +12,9 @@ from robustseg.catalog import attack, entries
 from robustseg.errors import UserError
 from robustseg.types import SemanticTarget
 
-TARGETABLE = [e.name for e in entries() if e.targeted and not e.shared and e.name not in ("hide", "static")]
+TARGETABLE = [
+    e.name for e in entries() if e.targeted and not e.shared and not e.minimal and e.name not in ("hide", "static")
+]
 
 
 @pytest.fixture(scope="module")

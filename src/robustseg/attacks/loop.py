@@ -23,7 +23,7 @@ from robustseg.attacks.updates import Update
 from robustseg.ops.norms import norm
 from robustseg.types import EnsembleOutput, Output, SemanticTarget, State, View
 
-__all__ = ["Found", "Objective", "Problem", "Search", "gradient_search", "joined_faults"]
+__all__ = ["Found", "Objective", "Problem", "Search", "gradient_search", "joined_faults", "sound"]
 
 COMPACT_EVERY = 10
 
@@ -176,7 +176,7 @@ def joined_faults(first: Tensor, second: Tensor) -> Tensor:
     return torch.minimum(first, second).masked_fill((first == BROKEN) | (second == BROKEN), BROKEN)
 
 
-def _sound(gradient: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
+def sound(gradient: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
     """The gradient, 0 for images where it or the objective is not finite, and what became of it ``(B,)``."""
     size = norm(gradient, "linf")
     finite = size.isfinite() & total.isfinite()
@@ -256,7 +256,7 @@ def gradient_search(
                 if last:
                     break
                 each, total = seen.gradient.number, seen.total.mean()
-                gradient, fault = _sound(seen.gradient.mean(), total)
+                gradient, fault = sound(seen.gradient.mean(), total)
                 best.note(active, fault)
                 tracked = seen.tracked.mean() if tracks else total
                 moved, memory = update.step(k, steps, theta.detach(), gradient, tracked, active.update, active.bound)

@@ -92,8 +92,18 @@ class Attack:
 
     @property
     def norm(self) -> str:
-        """``linf`` or ``l2``."""
-        return self.params["norm"]
+        """``linf`` or ``l2``: of the ball; or the norm that is minimised, ``l0`` too."""
+        return self.entry.minimal or self.params["norm"]
+
+    @property
+    def minimises(self) -> bool:
+        """It has no ball and looks for the smallest perturbation of its norm."""
+        return bool(self.entry.minimal)
+
+    @property
+    def enough(self) -> float:
+        """Share of the counted pixels that must be fooled for an image to be done: all, or ``apsr`` without a ball."""
+        return number(self.params["apsr"], "apsr") if self.entry.minimal else 1.0
 
     @property
     def reference(self) -> str:
@@ -178,7 +188,8 @@ class Attack:
             return [f"{self.name}: step_size={self.params['step_size']} is {levels}; pixels are in [0,1] here, and the "
                     "paper's 0.5 grey levels are step_size=1/510"]  # fmt: skip
         if (
-            self.entry.random_start
+            self.entry.minimal
+            or self.entry.random_start
             or self.params["update"] not in ("sign", "momentum")
             or "file" in self.params
             or build.no_steps(self.entry, self.params)

@@ -16,7 +16,7 @@ from robustseg.attacks.expectation import through
 from robustseg.attacks.looks import Looks, plainly
 from robustseg.attacks.loop import Search, gradient_search
 from robustseg.attacks.rules import Rule, summed
-from robustseg.catalog import eot
+from robustseg.catalog import eot, minimal
 from robustseg.catalog.entries import Entry
 from robustseg.catalog.goals import aims
 from robustseg.catalog.spec import Params, number, step_length
@@ -64,6 +64,8 @@ def objective(entry: Entry, params: Params, custom: Callable[..., Any] | None, l
         return _nothing if made is None else made(params)  # noise follows no objective
     if entry.loss_of(params) == "dag":
         return dag(params["rest"])
+    if entry.minimal:
+        return minimal.objective(params)
     if entry.loss_of(params) == "metzen":
         return metzen(number(params["omega"], "omega"), number(params["tau"], "tau"))
     if entry.loss == "stealthy":
@@ -73,6 +75,8 @@ def objective(entry: Entry, params: Params, custom: Callable[..., Any] | None, l
 
 def judges(entry: Entry, params: Params, custom: bool, look: str = "dense") -> tuple[Judge, Track | None]:
     """What decides which iterate is returned, and what APGD watches (None: the objective)."""
+    if entry.minimal:
+        return minimal.judge(params), None
     targeted = aims(params)
     if entry.loss_of(params) == "dag" and look == "dense":
         return (lost if params["rest"] == "wrong" else _reached), None
@@ -101,6 +105,8 @@ def search(
 
     ``own``: what becomes of the looks at a model that draws at random itself.
     """
+    if entry.minimal:
+        return minimal.search(entry, params, goal, score)
     update = _update(entry, params)
     seen = looks(params, fit or plainly)
     seen = seen if own is None else own(seen)
@@ -131,6 +137,9 @@ def looks(params: Params, plain: Looks = plainly) -> Looks:
 
 def budget(entry: Entry, params: Params, clean: bool) -> tuple[int, int]:
     """Planned forwards and backwards an image, ``clean``: one forward more for the clean prediction."""
+    if entry.minimal:
+        forwards, backwards = minimal.budget(params)
+        return forwards + int(clean), backwards
     steps, count, samples = int(params["steps"]), int(params["restarts"]), int(params.get("eot_samples", "1"))
     steps = 0 if no_steps(entry, params) else steps
     judged = 2 * steps if "eot" in params else steps  # under an expectation scores have forwards of their own

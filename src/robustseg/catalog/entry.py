@@ -30,6 +30,7 @@ class Entry:
     ``track_ce``: APGD watches the mean cross-entropy; ``spatial``: says nothing where an image has one label only;
     ``free``: it has no ball unless ``eps`` is given; its own step length is that without a ball;
     ``members``: names of an ensemble; ``refused``: options that would have no meaning here;
+    ``minimal``: the norm that it minimises, having no ball;
     ``version`` rises when the code changes what the attack computes.
     """
 
@@ -58,6 +59,7 @@ class Entry:
     shared: bool = False
     equal_noise: bool = False
     free: bool = False
+    minimal: str = ""
     version: int = 1
 
     def loss_of(self, params: Params) -> str:
@@ -72,6 +74,8 @@ class Entry:
     def params(self, given: Params, paper: bool) -> Params:
         """Defaults, the paper's numbers if asked for, then what was given; an ensemble leaves its members their own."""
         numbers = dict(self.paper) if paper else {}
+        if self.minimal:
+            return {"reference": BASE["reference"], **self.defaults, **numbers, **given}
         base = {**BASE, **self.defaults}
         if given.get("norm") == "l2":
             base["eps"] = L2_EPS

@@ -12,7 +12,7 @@ from robustseg.errors import UserError
 __all__ = ["explain", "lines"]
 
 LOOKS = {"dense": "class scores of pixels", "query": "queries", "region": "regions", "prompted": "prompted masks"}
-NORMS = {"linf": "L∞", "l2": "L2"}
+NORMS = {"linf": "L∞", "l2": "L2", "l0": "L0"}
 TITLES = {
     "formula": "Formula (maximised)", "letters": "Letters", "parts": "Parts", "defaults": "Defaults", "paper": "@paper",
     "options": "Options", "source": "Source", "errata": "Differs from the source",
@@ -52,6 +52,16 @@ def _parts(entry: Entry, defaults: dict[str, str]) -> dict[str, str]:
     looks = " or ".join(LOOKS[look] for look in entry.output)
     if entry.members:
         return {"looks at": looks, "combinator": f"worst case of {', '.join(entry.members)}"}
+    if entry.minimal:
+        return {
+            "looks at": looks,
+            "applier": "additive: x = x0 + θ = ½ (tanh w + 1)",
+            "constraint": f"none: the {NORMS[entry.minimal]} norm is minimised; pixels in [0,1], writable region",
+            "objective": "margins, cut where a pixel is fooled with confidence",
+            "update": "Adam on w, anew in every descent",
+            "start": "the image itself",
+            "combinator": f"{defaults['descents']} descents, each in the setting that the last one calls for",
+        }
     parts = {
         "looks at": looks,
         "applier": "patch: θ replaces the pixels of its place" if entry.name == "patch" else "additive: x = x0 + θ",

@@ -36,6 +36,11 @@ def view(entry: Entry, model: Model) -> str:
 
     Raises UserError where the attack can do nothing with what the model gives.
     """
+    if entry.minimal and randoms(model):
+        raise UserError(
+            f"{entry.name} looks for the smallest norm that fools one network, and this one draws at random; leave it "
+            "out, or take the defence that draws away"
+        )
     if entry.spatial and model.spec.task == WHOLE_IMAGE:
         raise UserError(
             f"{entry.name} changes part of a label map, and {model.spec.ref} gives one label an image; "

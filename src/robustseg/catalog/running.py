@@ -105,7 +105,7 @@ def run(
         trace=found.trace,
         goal=None if one.goal is None else one.goal.labels,
         applicable=one.applicable,
-        fault=torch.where((found.score < 1) & (found.fault != UNTRIED), found.fault, 0),
+        fault=torch.where((found.score < attack.enough) & (found.fault != UNTRIED), found.fault, 0),
         goals=() if len(sides) == 1 else tuple(None if s.goal is None else s.goal.labels for s in sides),
     )
 

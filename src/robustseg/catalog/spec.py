@@ -52,10 +52,15 @@ CHOICES = {
     "mode": ("direct", "generator"),
     "rest": ("goal", "wrong"),
     "control": ("none", "shuffled"),
+    "warm": ("never", "solved", "always"),
+    "bound": ("exact", "hinge"),
 }
-SHARES = ("omega", "tau", "keep", "mask", "height")  # options between 0 and 1
-WHOLE = ("steps", "restarts", "eot_samples", "images", "batch")
-NUMBERS = ("decay", "gamma", "smooth", "nps")
+SHARES = ("omega", "tau", "keep", "mask", "height", "apsr", "shrink", "settle")  # options between 0 and 1
+WHOLE = ("steps", "restarts", "eot_samples", "images", "batch", "descents", "shorten")
+NUMBERS = ("decay", "gamma", "smooth", "nps", "freeze")
+POSITIVE = ("rate", "c", "limit", "least", "first")  # options above 0
+BOUNDS = ("first", "least")  # options in the unit of the pixels
+LOGITS = ("confidence", "slack")  # options from 0 on
 
 
 def near(word: str, known: Iterable[str]) -> str:
@@ -116,9 +121,9 @@ def canonical(key: str, text: str) -> str:
             if factor == 1:
                 return "eps"
             return f"eps/{factor.denominator}" if factor.numerator == 1 else f"eps*{text_of(factor)}"
-        if key in ("eps", "step_size"):
+        if key in ("eps", "step_size", *BOUNDS):
             return text_of(fraction(text), pixels=True)
-        return text_of(fraction(text)) if key in (*SHARES, *NUMBERS) else text
+        return text_of(fraction(text)) if key in (*SHARES, *NUMBERS, *POSITIVE, *LOGITS) else text
     except (ValueError, ZeroDivisionError):
         return text
 
@@ -213,7 +218,7 @@ def check(name: str, params: Params) -> None:
             raise UserError(f"attack {name}: {key}={params[key]}; choose one of {', '.join(choices)}")
     for key in WHOLE:
         text = params.get(key, "1")
-        if not (text.isascii() and text.isdecimal()) or (key != "steps" and int(text) == 0):
+        if not (text.isascii() and text.isdecimal()) or (key not in ("steps", "shorten") and int(text) == 0):
             raise UserError(f"attack {name}: {key}={text} is not a whole number of {key}")
     if "eps" in params:
         _pixel_length(params["eps"], "eps", params["norm"])
@@ -225,6 +230,17 @@ def check(name: str, params: Params) -> None:
         if not 0 <= number(params.get(key, "0"), key) <= 1:
             raise UserError(f"attack {name}: {key}={params[key]} is a share; choose a number from 0 to 1")
     shares(params)
+    for key in POSITIVE:
+        if number(params.get(key, "1"), key) <= 0:
+            raise UserError(f"attack {name}: {key}={params[key]} must be above 0")
+    for key in BOUNDS:
+        _pixel_length(params.get(key, "1"), key, "linf")
+    for key in LOGITS:
+        if number(params.get(key, "0"), key) < 0:
+            raise UserError(f"attack {name}: {key}={params[key]} is negative; choose 0 or more")
+    freeze = params.get("freeze", "coded")
+    if freeze != "coded" and not 0 < number(freeze, "freeze") < 1:
+        raise UserError(f"attack {name}: freeze={freeze} is neither coded nor a share between 0 and 1")
     if number(params.get("decay", "0"), "decay") < 0:
         raise UserError(f"attack {name}: decay={params['decay']} is negative; 0 forgets the last steps, 1 keeps them")
     if "eot" in params:

@@ -19,6 +19,7 @@ from robustseg.errors import UserError
 from robustseg.evaluation.bootstrap import intervals, resamples
 from robustseg.evaluation.cautions import no_better_than_noise
 from robustseg.evaluation.composed import Scored, by_eps, common, ensemble, order
+from robustseg.evaluation.distances import apsr, distances
 from robustseg.evaluation.goal_scores import goal_scores
 from robustseg.evaluation.label_scores import label_scores
 from robustseg.evaluation.segments import Setting, segment_intervals, segment_scores, worst_segments
@@ -40,6 +41,8 @@ DEFINITIONS = {
     "background_kept": "non-target preservation rate: other pixels that keep their label / other pixels",
     "noise_goal_reached": "both again, under noise of the same L2 length on the same pixels, image by image",
     "relative_drop": "1 - mIoU attacked / mIoU clean on the same images",
+    "distance": "of attacks without a ball: the norm needed to fool the share `threshold` of the pixels asked for; "
+    "median and mean over the images fooled, median_of_all with the others infinitely far",
     "recall": "share of objects with at least half of their pixels right; areas below 32², below 96², above",
     "ci95": "95 % percentile bootstrap over images, paired over attacks; a composed attack's choice is kept",
     "worst_case": "per image the attack with the lowest aAcc; mIoU: the lower of a priced and a greedy joint choice",
@@ -91,8 +94,8 @@ def summary(contents: Contents, run: Run | None = None, *, rounds: int = 1000) -
         rows = contents.rows.get(key, {})
         where = run.info.get("regions", {}).get(spec, config.get("region"))
         one = _scored(spec, config, where, images, rows, stats, len(classes))
-        if len(one.tally):
-            scored[spec] = one
+        if len(one.tally) and apsr(config) is None:
+            scored[spec] = one  # a minimal norm is no threat model that a worst case could be taken over
         entries[spec] = _entry(one, config, [rows[i] for i in images if i in rows], tally, weights, setting)
         if labels:
             entries[spec] = label_scores(entries[spec], one.tally, weights[:, one.index])
@@ -209,6 +212,7 @@ def _entry(
         "budget": {"forwards": mean("budget_f", rows), "backwards": mean("budget_b", rows)},
         "extra": goal_scores([r.extra for r in spent if r.extra]),
         "norms": {n: _largest(spent, n) for n in ("linf", "l2", "l0")},
+        "distance": _distance(spent, config),
         "forwards": mean("forwards", spent),
         "backwards": mean("backwards", spent),
         "seconds_per_image": mean("seconds", spent),
@@ -217,6 +221,14 @@ def _entry(
         "not_applicable": number("not-applicable"),
         "errors": sorted({r.error for r in rows if r.error})[:5],
     }
+
+
+def _distance(rows: Sequence[Row], config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """How far the images of a minimal-norm attack had to go; None for attacks that have a ball."""
+    enough = apsr(config)
+    if enough is None:
+        return None
+    return distances([(r.stats, r.norms) for r in rows if r.stats and r.norms], str(config.get("norm")), enough)
 
 
 def _target(options: Mapping[str, str]) -> dict[str, str] | None:

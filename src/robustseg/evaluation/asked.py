@@ -13,7 +13,7 @@ from robustseg.errors import UserError
 from robustseg.ops.size import WHOLE_IMAGE
 from robustseg.types import DataSet, ModelSpec
 
-__all__ = ["batch", "one_kind", "outside", "radii", "radius", "survival", "surviving", "tasks", "whole"]
+__all__ = ["at", "batch", "one_kind", "outside", "radii", "radius", "survival", "surviving", "tasks", "whole"]
 
 NEAR = 1e-9
 
@@ -52,6 +52,16 @@ def radius(value: Any) -> str:
     if number == int(number):
         return str(int(number))
     return f"{levels}/255" if abs(number - levels / 255) <= NEAR else repr(number)
+
+
+def at(given: Any, texts: Sequence[str]) -> list[catalog.Attack]:
+    """The attack at every radius; once where none is given, or where it has no ball and looks for the smallest norm.
+
+    >>> [a.spec for a in at("pgd", ["2/255", "4/255"]) + at("cw-l2", ["2/255", "4/255"])]
+    ['pgd:eps=2/255', 'pgd:eps=4/255', 'cw-l2']
+    """
+    made = catalog.attack(given)
+    return [made] if made.minimises else [catalog.attack(given, eps=e) for e in texts or [None]]
 
 
 def batch(size: Any) -> int | str:
@@ -113,6 +123,9 @@ def surviving(attack: Any, eot: Mapping[str, Any]) -> Any:
         return attack
     if not isinstance(attack, catalog.Attack):
         raise UserError(f"--eot does not reach an attack object of your own ({attack.spec}); leave one of the two out")
+    if attack.minimises:
+        raise UserError(f"--eot does not reach {attack.name}, which looks for the smallest norm on the image as it is; "
+                        "leave one of the two out")  # fmt: skip
     if "eot" in attack.entry.refused:
         return attack
     if "eot" in attack.given:

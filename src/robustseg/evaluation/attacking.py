@@ -16,7 +16,7 @@ from robustseg.errors import UserError
 from robustseg.evaluation import referee
 from robustseg.evaluation.device import out_of_memory, synchronise
 from robustseg.evaluation.equal_noise import equal_noise
-from robustseg.evaluation.goals import goal_counts
+from robustseg.evaluation.goals import goal_counts, met_counts
 from robustseg.evaluation.job import Job, Planned
 from robustseg.evaluation.matching import Item, item
 from robustseg.evaluation.store import Row
@@ -209,12 +209,14 @@ def attack_rows(
         else:
             assert stats is not None
             assert judged is not None
-            goal = None if result.goal is None else _goal(job, planned, batch, i, result.goal[n], judged, n)
-            if goal and quiet is not None and result.goal is not None:
-                under = _goal(job, planned, batch, i, result.goal[n], quiet, n) or {}
+            aim = None if result.goal is None else result.goal[n]
+            goal = None if aim is None else _goal(job, planned, batch, i, aim, judged, n)
+            if goal and quiet is not None and aim is not None:
+                under = _goal(job, planned, batch, i, aim, quiet, n) or {}
                 goal |= {f"noise_{name}": under[name] for name in ("hit", "kept")}
             trace = trace_points(result.trace[n].tolist())
-            rows[i] = replace(rows[i], stats=stats[n], norms=sizes[n], extra=goal, trace=trace, **cost)
+            met = _met(job, planned, batch, i, aim, judged, n)
+            rows[i] = replace(rows[i], stats={**stats[n], **met}, norms=sizes[n], extra=goal, trace=trace, **cost)
     made = {} if judged is None else {i: Attacked(found[n], part_of(judged, [n])) for n, i in enumerate(index.tolist())}
     return rows, made
 
@@ -282,6 +284,19 @@ def _numbers(result: AttackResult, images: int) -> list[tuple[int, int, bool, in
     idle = torch.zeros(images, dtype=torch.bool) if result.applicable is None else ~result.applicable.cpu()
     fault = [0] * images if result.fault is None else result.fault.tolist()
     return list(zip(result.forwards.tolist(), result.backwards.tolist(), idle.tolist(), fault, strict=True))
+
+
+def _met(
+    job: Job, planned: Planned, batch: Batch, i: int, goal: Tensor | None, judged: Prediction, n: int
+) -> dict[str, int]:
+    """Of an attack that minimises a norm: how many pixels it had to fool, and fooled."""
+    if not getattr(planned.attack, "minimises", False) or judged.labels is None:
+        return {}
+    labels = batch.target.labels[i]
+    assert batch.prediction is not None
+    assert batch.prediction.labels is not None
+    reference = labels if planned.attack.reference == "gt" else batch.prediction.labels[i]
+    return met_counts(goal, reference, judged.labels[n], labels, job.data.ignore)
 
 
 def _goal(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-__all__ = ["goal_counts"]
+__all__ = ["goal_counts", "met_counts"]
 
 
 def goal_counts(
@@ -27,3 +27,17 @@ def goal_counts(
         "damaged": rest_right & (prediction != labels),
     }
     return {name: int(mask.sum()) for name, mask in parts.items()}
+
+
+def met_counts(
+    goal: Tensor | None, reference: Tensor, prediction: Tensor, labels: Tensor, ignore: int
+) -> dict[str, int]:
+    """``asked``: the counted pixels of one image; ``met``: those predicted as the goal, or, without, not as before.
+
+    >>> import torch; t = torch.tensor
+    >>> met_counts(None, t([[0, 1, 2]]), t([[1, 1, 1]]), t([[0, 1, 255]]), 255)
+    {'asked': 2, 'met': 1}
+    """
+    asked = (labels != ignore) & (reference != ignore) & (True if goal is None else goal != ignore)
+    met = prediction != reference if goal is None else prediction == goal
+    return {"asked": int(asked.sum()), "met": int((asked & met).sum())}

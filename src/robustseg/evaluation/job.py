@@ -204,6 +204,7 @@ def definite(
         "count": count,
         "class_map": dict(class_map) if isinstance(class_map, Mapping) else str(class_map) if class_map else None,
         "fit_data": fit_data if isinstance(fit_data, str) or fit_data is None else fit_data.ref,
+        "eps": asked.radii(eps),
         "eight_bit": eight_bit,
         "early_stop": early_stop,
         "shard": f"{shard[0]}/{shard[1]}" if shard else None,
@@ -260,7 +261,7 @@ def _attacks(attacks: Any, eps: Any, region: str | None, baseline: bool, eot: Ma
             name = given if isinstance(given, str) else given.spec
             raise UserError(f"attack {name!r} has its own eps and --eps is given too; keep one of the two")
         if is_spec or isinstance(given, catalog.Attack):
-            wanted += [asked.surviving(catalog.attack(given, eps=e), eot) for e in texts or [None]]
+            wanted += [asked.surviving(a, eot) for a in asked.at(given, texts)]
         else:
             wanted.append(asked.surviving(given, eot))  # a user's own attack object
     if not wanted:

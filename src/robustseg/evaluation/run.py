@@ -177,6 +177,9 @@ def _warnings(job: Job, store: Store, batch_size: int | str) -> list[str]:
         store.set_meta(note, seen := json.dumps(lines))
     # an attack object of the user's own need not have any
     own = [w for p in job.attacks for w in getattr(p.attack, "warnings", ())]
+    free = [p.spec for p in job.attacks if getattr(p.attack, "minimises", False)]
+    if free and job.info["eps"]:
+        own.append(f"--eps is not applied to {', '.join(free)}: it has no ball and looks for the smallest norm")
     return [*found, *json.loads(seen), *dict.fromkeys(own), *members.plain(job), *guard.cautions(job.model, job.info)]
 
 

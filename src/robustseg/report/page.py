@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from robustseg.errors import UserError
-from robustseg.report import table, text
+from robustseg.report import distances, table, text
 from robustseg.report.blocks import balls, costs, extras, groups, heat, more
 from robustseg.report.charts import (
     class_figure,
@@ -89,6 +89,8 @@ def html(run: Run) -> str:
         costs=costs(entries),
         fits=fits(run.summary),
         extras=extras(entries),
+        distances=distances.rows(entries),
+        distance_figures=distances.figures(run),
         more=more(entries, columns(run.summary)),
         tasks=", ".join(map(str, run.summary.get("tasks") or [run.summary.get("task", "semantic")])),
         columns=columns(run.summary),
@@ -193,6 +195,8 @@ def definitions(summary: Mapping[str, Any]) -> list[tuple[str, list[Any]]]:
         found.setdefault(str(name), []).append(str(meaning))
     for name, meaning in DEFINITIONS.items():
         found.setdefault(name, []).append(meaning)
+    if not any(e.get("distance") for e in summary["attacks"].values()):
+        found.pop("distance", None)
     of_pixels = OF_PIXELS if leading(summary) == "accuracy" else ()
     for name in ("PQ", "AP", "mBIoU", "IoU_prompted", "fates", "accuracy", *of_pixels):
         if not has(summary, name) and not (summary["clean"].get(name) and name == "fates"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from robustseg.report import distances
 from robustseg.report.load import Entry, entries, interval
 from robustseg.report.metrics import has, leading
 from robustseg.report.specs import ball_order
@@ -50,7 +51,7 @@ def lines(summary: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
 
     for e in sorted(entries(summary), key=order):
         na = f"{e.count('not_applicable')} n/a" if e.count("not_applicable") else ""
-        cells = score_cells(names, label(e), e.spec.ball if e.spec.eps_text else "", e.raw, first)
+        cells = score_cells(names, label(e), e.spec.ball if e.spec.eps_text else distances.needed(e), e.raw, first)
         tail = (
             thousands(e.get("backwards")),
             seconds(e.get("seconds_per_image")),

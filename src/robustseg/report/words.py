@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from robustseg.evaluation.cautions import no_better_than_noise
 from robustseg.evaluation.composed import ball
+from robustseg.report import distances
 from robustseg.report.load import Entry, Run, interval, number
 from robustseg.report.metrics import leading, plain_label
 from robustseg.report.text import count, percent, span
@@ -17,8 +18,8 @@ __all__ = ["DEFINITIONS", "TERMS", "baseline", "cautions", "headline", "stronges
 
 
 def strongest(entries: Sequence[Entry], score: str = "mIoU") -> Entry | None:
-    """The attack that leaves the lowest score (noise is no attack)."""
-    scored = [e for e in entries if e.get(score) is not None and not e.spec.noise]
+    """The attack that leaves the lowest score (noise is no attack; a minimal norm stops where it has fooled enough)."""
+    scored = [e for e in entries if e.get(score) is not None and not e.spec.noise and not e.raw.get("distance")]
     return min(scored, key=lambda e: e.get(score) or 0.0, default=None)
 
 
@@ -43,8 +44,10 @@ def headline(run: Run) -> str:
     attack = strongest(run.entries, score)
     images = count(int(s.get("images") or 0), "image")
     start = f"Left alone, the model reaches {percent(clean)} % {plain_label(score)} on {images}"
+    far = [f"{e.spec.name} fools {percent(d['fooled'])} % of the images, at a median norm of {distances.needed(e)}"
+           for e in run.entries if (d := distances.of(e)) and d.get("fooled")]  # fmt: skip
     if attack is None:
-        return tidy(start + "; no attack has a score.")
+        return tidy(start + "; " + ("; ".join(far) if far else "no attack has a score") + ".")
     size = f" at ε = {attack.spec.ball}" if attack.spec.eps_text else ""
     pair = attack.ci(score)
     sure = f" (95 % interval {span(pair)} %)" if pair else ""
@@ -59,7 +62,7 @@ def headline(run: Run) -> str:
     noise = baseline(run.entries, attack.spec.ball, score)
     if noise is not None:
         text += f". Random noise of that size leaves {percent(noise.get(score))} %"
-    return tidy(text + ".")
+    return tidy(text + "." + "".join(f" Without a ball, {line}." for line in far))
 
 
 def fooled(run: Run) -> str:
@@ -199,6 +202,10 @@ DEFINITIONS: dict[str, Markup] = {
         "A referee checks every adversarial image again (ball, pixel range, mask, finite). One that breaks a rule is a "
         "<i>violation</i>, never a score; <i>failed</i>: the attack raised an error; <i>n/a</i>: nothing to attack on "
         "that image."
+    ),
+    "distance": Markup(
+        "An upper bound: a better attack finds a smaller one. What counts as fooled is the attack’s own goal; the "
+        "share of pixels is <i>met / asked</i>, as the referee predicts the image."
     ),
     "eps": Markup("8/255 means eight grey levels of an 8-bit picture."),
 }
