@@ -9,11 +9,12 @@ from numbers import Real
 from typing import Any
 
 from robustseg import catalog
+from robustseg.catalog.spec import number
 from robustseg.errors import UserError
 from robustseg.ops.size import WHOLE_IMAGE
 from robustseg.types import DataSet, ModelSpec
 
-__all__ = ["at", "batch", "one_kind", "outside", "radii", "radius", "survival", "surviving", "tasks", "whole"]
+__all__ = ["at", "balls", "batch", "one_kind", "outside", "radii", "radius", "survival", "surviving", "tasks", "whole"]
 
 NEAR = 1e-9
 
@@ -62,6 +63,15 @@ def at(given: Any, texts: Sequence[str]) -> list[catalog.Attack]:
     """
     made = catalog.attack(given)
     return [made] if made.minimises else [catalog.attack(given, eps=e) for e in texts or [None]]
+
+
+def balls(attacks: Sequence[Any]) -> dict[tuple[str, str, str | None], None]:
+    """Norm, eps and region of the balls that noise fills beside these attacks, each once, in their order."""
+    return {
+        (a.norm, a.eps, getattr(a, "region", None)): None
+        for a in attacks
+        if a.eps is not None and (a.norm == "l2" or (a.norm == "linf" and number(a.eps, "eps") < 1))  # 1: all the box
+    }
 
 
 def batch(size: Any) -> int | str:

@@ -13,7 +13,7 @@ import torch
 
 from robustseg import __version__, catalog
 from robustseg.catalog import outputs
-from robustseg.catalog.spec import number, parse
+from robustseg.catalog.spec import parse
 from robustseg.catalog.together import together
 from robustseg.catalog.transfer import transferred
 from robustseg.data import load_data
@@ -271,14 +271,9 @@ def _attacks(attacks: Any, eps: Any, region: str | None, baseline: bool, eot: Ma
     own = next((a for a in wanted if getattr(a, "region", None)), None)
     if region is not None and own is not None:
         raise UserError(f"attack {own.spec!r} has its own region and --region is given too; keep one of the two")
-    balls = {
-        (a.norm, a.eps, getattr(a, "region", None)): None
-        for a in wanted
-        if a.eps is not None and (a.norm == "l2" or (a.norm == "linf" and number(a.eps, "eps") < 1))  # 1: all the box
-    }
     noise = [
         catalog.attack("noise", eps=e, **({} if n == "linf" else {"norm": n}), **({"region": r} if r else {}))
-        for n, e, r in balls
+        for n, e, r in asked.balls(wanted)
     ]
     first = {b.spec: b for b in (*noise, *(b for a in wanted for b in getattr(a, "baselines", None) or ()))}
     return [*first.values(), *(a for a in wanted if a.spec not in first)]
