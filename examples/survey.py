@@ -36,7 +36,8 @@ an AMD EPYC, other work beside it). Made by
 
 {table}
 
-*hit*: pixels driven to their goal; *kept*: other pixels that kept their label. What the survey claims in general is
+*goal reached*: pixels to change that took the label wanted; *background kept*: other pixels that kept theirs. What
+the survey claims in general is
 judged on [a page of its own](claims.md).
 
 ## Pictures
@@ -122,7 +123,9 @@ def row(method: Method, found: list[dict[str, Any]]) -> str:
         one, score = attacked(summary), "accuracy" if summary["task"] == "classification" else "mIoU"
         text = f"{100 * summary['clean'][score]:.1f} → {100 * one[score]:.1f}"
         extra = {**one, **one.get("extra", {})}
-        text += "".join(f"; {n} {100 * extra[n]:.1f}" for n in method.shows if isinstance(extra.get(n), float))
+        text += "".join(
+            f"; {n.replace('_', ' ')} {100 * extra[n]:.1f}" for n in method.shows if isinstance(extra.get(n), float)
+        )
         cells.append(text)
     gradients = " / ".join(f"{attacked(s)['backwards']:.0f}" for s in found)
     seconds = " / ".join(f"{attacked(s)['seconds_per_image']:.1f}" for s in found)

@@ -46,5 +46,5 @@ def test_own_picture_is_attacked_on_the_models_view(tmp_path):
 
 
 def test_unknown_figure_is_one_line(tmp_path):
-    with pytest.raises(UserError, match="no figure 9; choose from 1"):
+    with pytest.raises(UserError, match="no figure 9; choose from 1, 3"):
         figure(9, out=tmp_path)

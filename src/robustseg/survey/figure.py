@@ -28,7 +28,6 @@ class Figure:
     attacks: tuple[str, ...]
     fast: tuple[str, ...]
     clothed: bool = False  # needs a picture of someone whose clothes are known
-    eps: str | None = None
 
 
 FIGURES: Mapping[int, Figure] = {
@@ -37,6 +36,12 @@ FIGURES: Mapping[int, Figure] = {
         "x' = x + eps * sign(gradient of L(x, y) by x): the fast gradient sign method (Goodfellow et al., 2015).",
         ("fgsm:eps=8/255",),
         ("fgsm:eps=8/255",),
+    ),
+    3: Figure(
+        "Figure 3. Semantically stealthy attacks",
+        "Somebody vanishes, appears, or stands elsewhere; every other pixel keeps its label (Chen et al., 2022).",
+        ("stealthy", "stealthy:kind=embed", "stealthy:kind=displace,dx=32"),
+        ("stealthy:steps=15", "stealthy:kind=embed,steps=15", "stealthy:kind=displace,dx=32,steps=15"),
     ),
 }
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 __all__ = ["METHODS", "Method"]
 
 SEGMENTERS = ("zoo:street-unet", "zoo:street-segformer")
+GOALS = ("goal_reached", "background_kept")
 CLASSIFIERS = ("zoo:street-cnn-classifier", "zoo:street-vit-classifier")
 
 
@@ -76,12 +77,53 @@ METHODS: tuple[Method, ...] = (
         "People vanish from the prediction, everything else stays (eq. 4).",
         "hide:class=person",
         "Fischer et al. 2017, Metzen et al. 2017",
-        shows=("hit", "kept"),
+        shows=GOALS,
     ),
     Method(
         "Universal perturbation",
         "One perturbation, fitted on other images, misleads on all.",
         "universal:eps=8/255",
         "Metzen et al., ICCV 2017",
+    ),
+    Method(
+        "DAG",
+        "Every pixel is driven to a wrong class of its own, until all have it.",
+        "dag",
+        "Xie et al., ICCV 2017",
+        shows=("goal_reached",),
+        images=4,
+        page="../attacks.md",
+    ),
+    Method(
+        "Stealthy: vanish",
+        "People melt into their surroundings in the label map (eq. 6).",
+        "stealthy",
+        "Chen et al., WACV 2022",
+        shows=GOALS,
+        page="../stealthy.md",
+    ),
+    Method(
+        "Stealthy: embed",
+        "A person who is not there.",
+        "stealthy:kind=embed",
+        "Chen et al., WACV 2022",
+        shows=GOALS,
+        page="../stealthy.md",
+    ),
+    Method(
+        "Stealthy: displace",
+        "People stand elsewhere.",
+        "stealthy:kind=displace,dx=24",
+        "Chen et al., WACV 2022",
+        shows=GOALS,
+        page="../stealthy.md",
+    ),
+    Method(
+        "Patch with EOT",
+        "One printed square misleads on what lies around it (eq. 7).",
+        "patch",
+        "Nesti et al., WACV 2022; Brown et al. 2017",
+        images=4,
+        page="../patches.md",
     ),
 )
