@@ -134,7 +134,10 @@ def test_nothing_is_seen_behind_the_camera_from_behind_or_outside():
         picture = torch.rand(1, 3, *PICTURE)
         assert at.empty
         assert not bool(at.mask().any())
-        assert torch.equal(over(picture, seen(torch.rand(1, 3, *SIZE), at), at), picture)
+        texture = torch.rand(1, 3, *SIZE, requires_grad=True)
+        drawn = over(picture, seen(texture, at), at)
+        assert torch.equal(drawn, picture)
+        assert float(torch.autograd.grad(drawn.sum(), texture)[0].abs().max()) == 0  # there, and exactly zero
 
 
 def test_a_board_that_reaches_behind_the_camera_shows_its_front_part_only():

@@ -126,7 +126,7 @@ def seen(texture: Tensor, at: Cast) -> Tensor:
     The mean over the points of a pixel that hit it; 0 where none does.
     """
     if at.empty:
-        return texture.new_zeros(1, texture.shape[1], *at.cover.shape)
+        return texture[..., :0, :0]
     fine = F.adaptive_avg_pool2d(texture, [max(s >> at.level, 1) for s in at.texture]) if at.level else texture
     read = F.grid_sample(fine, at.grid[None], mode="bilinear", padding_mode="border", align_corners=False)
     hit = at.inside.to(read)
@@ -140,7 +140,7 @@ def over(picture: Tensor, colours: Tensor, at: Cast, visible: Tensor | None = No
     ``visible (H,W)`` bool: where nothing stands in front of it; default everywhere.
     """
     if at.empty:
-        return picture
+        return picture + colours.sum()  # exactly 0, and so is its gradient
     top, bottom, left, right = at.window
     alpha = at.cover.to(picture)
     if visible is not None:

@@ -18,7 +18,7 @@ from robustseg.ops.place import Place
 from robustseg.physical.cast import Cast, cast, over, seen
 from robustseg.physical.placement import flat, moved
 
-__all__ = ["STILL", "Hung", "Variation", "hang"]
+__all__ = ["STILL", "Hung", "Print", "Variation", "hang", "printed"]
 
 Range = tuple[float, float]
 
@@ -51,25 +51,34 @@ STILL = Variation()
 
 
 @dataclass(frozen=True)
-class Hung:
-    """One draw: where the patch falls and how it looks there; ``noise`` is like the patch, ``(1,C,h,w)``."""
+class Print:
+    """How one print of a patch comes out; ``noise`` is like the patch, ``(1,C,h,w)``."""
 
-    at: Cast
     contrast: float
     brightness: float
     noise: Tensor | None
+
+    def of(self, patch: Tensor) -> Tensor:
+        """The printed patch, inside [0,1]; differentiable. A perfect print is the patch itself."""
+        made = patch
+        if self.contrast != 1 or self.brightness:
+            made = (patch - 0.5) * self.contrast + 0.5 + self.brightness
+        if self.noise is not None:
+            made = made + self.noise
+        return made if made is patch else made.clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class Hung:
+    """One draw: how the patch is printed, where it falls, and how sharp the picture is there."""
+
+    at: Cast
+    print: Print
     sigma: float
 
     def show(self, picture: Tensor, patch: Tensor) -> Tensor:
         """The picture ``(1,C,H,W)`` with the patch ``(1,C,h,w)`` in it, inside [0,1]; differentiable in the patch."""
-        printed = patch
-        if self.contrast != 1 or self.brightness:
-            printed = (patch - 0.5) * self.contrast + 0.5 + self.brightness
-        if self.noise is not None:
-            printed = printed + self.noise
-        if printed is not patch:
-            printed = printed.clamp(0, 1)
-        colours = seen(printed, self.at)
+        colours = seen(self.print.of(patch), self.at)
         if self.sigma and not self.at.empty:
             sigma, cover = colours.new_tensor([self.sigma]), self.at.cover[None, None].to(colours)
             # weighted by coverage, so that what is not patch does not bleed into its edge
@@ -77,34 +86,34 @@ class Hung:
         return over(picture, colours, self.at)
 
 
+def _around(g: torch.Generator, most: float, *size: int) -> Tensor:
+    return most * (2 * torch.rand(size, generator=g) - 1)
+
+
+def _between(g: torch.Generator, ends: Range) -> float:
+    return float(ends[0] + (ends[1] - ends[0]) * torch.rand((), generator=g))
+
+
+def printed(variation: Variation, g: torch.Generator, like: Tensor) -> Print:
+    """One draw of a print; ``like``: the patch, ``(1,C,h,w)``."""
+    contrast, brightness = 1 + float(_around(g, variation.contrast)), float(_around(g, variation.brightness))
+    noise = None
+    if variation.noise != (0.0, 0.0):
+        noise = (_between(g, variation.noise) * torch.randn(like.shape, generator=g)).to(like.device)
+    return Print(contrast, brightness, noise)
+
+
 def hang(place: Place, picture: tuple[int, int], variation: Variation, g: torch.Generator, like: Tensor) -> Hung:
     """One draw for a picture of ``(H,W)`` from its generator; ``like``: the patch, ``(1,C,h,w)``.
 
     A patch that does not move lies on whole pixels, and is copied to the last bit.
     """
-    device = like.device
-
-    def around(most: float, *size: int) -> Tensor:
-        return most * (2 * torch.rand(size, generator=g) - 1)
-
-    def between(ends: Range) -> float:
-        return float(ends[0] + (ends[1] - ends[0]) * torch.rand((), generator=g))
-
     move = None
     if variation.moves:
         move = moved(
-            place.size, around(variation.perspective, 4, 2), around(variation.rotate),
-            torch.tensor(between(variation.scale)), around(variation.shift, 2),
+            place.size, _around(g, variation.perspective, 4, 2), _around(g, variation.rotate),
+            torch.tensor(_between(g, variation.scale)), _around(g, variation.shift, 2),
         )  # fmt: skip
     H = flat(place.size, place.corner(picture), move)
-    at = cast(H, place.size, picture, taps=None if variation.moves else 1, device=device)
-    noise = None
-    if variation.noise != (0.0, 0.0):
-        noise = (between(variation.noise) * torch.randn(like.shape, generator=g)).to(device)
-    return Hung(
-        at,
-        1 + float(around(variation.contrast)),
-        float(around(variation.brightness)),
-        noise,
-        between(variation.blur),
-    )
+    at = cast(H, place.size, picture, taps=None if variation.moves else 1, device=like.device)
+    return Hung(at, printed(variation, g, like), _between(g, variation.blur))

@@ -1,0 +1,91 @@
+"""Commands for the patch of one billboard: fit it, judge it, print it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from robustseg.cli.app import Device, Json, ModelRef, Seed, group
+from robustseg.terminal import bar, emit
+
+patch = group("patch", "A patch for one billboard of a rendered street: fit it, judge it on another drive, print it.")
+
+Fast = Annotated[bool, typer.Option("--fast", help="Few poses, small frames, few steps: minutes on two cores.")]
+
+
+@patch.command()
+def optimise(
+    model: ModelRef,
+    out: Annotated[Path, typer.Option(help="Folder for the patch.")],
+    scene: Annotated[str, typer.Option(help="billboard (by the road), wall, truck or shirt.")] = "billboard",
+    seed: Seed = 0,
+    fast: Fast = False,
+    attack: Annotated[str, typer.Option(help="Options of the patch, e.g. patch:gamma=dynamic,smooth=0.2")] = "patch",
+    texels: Annotated[int, typer.Option(min=4, help="Width of the texture; its height follows from the board.")] = 128,
+    device: Device = "auto",
+) -> None:
+    """Fit a patch for the billboard of a scene on a drive towards it.
+
+    Example: `robustseg patch optimise --scene billboard --model zoo:street-unet --seed 0 --out runs/board --fast`
+    """
+    with bar("patch", unit="parts") as progress:
+        from robustseg.evaluation.board_patch import FAST, FULL, optimise_board
+
+        about = optimise_board(
+            scene, model, out, seed=seed, plan=FAST if fast else FULL, spec=attack, texels=texels, device=device,
+            tick=progress,
+        )  # fmt: skip
+    wide, high = about["board_m"]
+    print(f"{out / 'patch.png'}: {wide:g} m x {high:g} m, after {about['backwards']} gradients")
+
+
+@patch.command()
+def evaluate(
+    folder: Annotated[Path, typer.Argument(help="Folder that `patch optimise` has written.")],
+    fast: Fast = False,
+    model: Annotated[str | None, typer.Option(help="Another model than it was fitted on.")] = None,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Judge a patch on a drive that it was not fitted on: warped into the frames, and rendered again.
+
+    Example: `robustseg patch evaluate runs/board`
+    """
+    with bar("patch", unit="textures") as progress:
+        from robustseg.evaluation.board_patch import FAST
+        from robustseg.evaluation.board_table import evaluate_board
+
+        found = evaluate_board(folder, model=model, plan=FAST if fast else None, device=device, tick=progress)
+    if json:
+        emit(found)
+        return
+    print(f"{'mIoU outside the board':24}{'warped':>10}{'rendered':>10}")
+    for name in found["warp"]:
+        print(f"{name:24}{found['warp'][name]['mIoU']:>10.1%}{found['rerendered'][name]['mIoU']:>10.1%}")
+    print(folder / "summary.json")
+
+
+@patch.command("export")
+def export_(
+    file: Annotated[Path, typer.Argument(help="patch.safetensors, or a patch of OUT/artefacts.")],
+    width: Annotated[float, typer.Option(help="Width of the print in metres.")],
+    out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("patch.png"),
+    dpi: Annotated[float, typer.Option(help="Pixels an inch, at least.")] = 25.0,
+) -> None:
+    """Write a patch as a PNG that prints at its size.
+
+    Example: `robustseg patch export runs/board/patch.safetensors --width 0.6 --out print.png`
+    """
+    from robustseg.catalog.artefact import Artefact
+    from robustseg.errors import UserError
+    from robustseg.physical.export import save_print
+
+    if not file.is_file():
+        raise UserError(f"{file} is no file; name a patch.safetensors")
+    found = Artefact.load(file)
+    if "patch" not in found.tensors:
+        raise UserError(f"{file} holds {found.kind!r}, no patch")
+    high, wide = save_print(found.tensors["patch"], out, width, dpi)
+    print(f"{out}: {wide} x {high} pixels, {width:g} m wide")

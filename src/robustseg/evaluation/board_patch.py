@@ -1,0 +1,140 @@
+"""A patch for one billboard, fitted on a drive towards it.
+
+Fitted on the calibrated warp, where a step costs no render; whether that was fair is what ``board_table`` says.
+Source: Nesti et al., WACV 2022, arXiv 2108.06179, section on scene-specific attacks; light and occlusion are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robustseg import catalog
+from robustseg.catalog import patch
+from robustseg.catalog.artefact import Artefact
+from robustseg.catalog.patch_fit import Picture, inside, search_patch
+from robustseg.catalog.running import side
+from robustseg.catalog.vary import variation
+from robustseg.errors import UserError
+from robustseg.evaluation.board_frames import Shoot, Tick, View, loaded, shoot, usable, view
+from robustseg.evaluation.files import write_json
+from robustseg.ops.state import frozen
+from robustseg.physical.export import save_print
+from robustseg.physical.hanging import Variation, printed
+from robustseg.types import DataSet, Model
+
+__all__ = ["FAST", "FULL", "Plan", "optimise_board"]
+
+SCENE_OPTIONS = {"vary": "brightness:0.1+contrast:0.1+noise:0.05", "smooth": "0.1", "update": "adam"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is done: frames of ``size = (H,W)``, poses to fit on and to judge on, steps of ``batch`` poses."""
+
+    size: tuple[int, int]
+    poses: int
+    held_out: int
+    steps: int
+    batch: int
+
+
+FULL = Plan((256, 512), 12, 8, 200, 4)
+FAST = Plan((128, 256), 4, 3, 40, 2)
+
+
+def optimise_board(
+    scene: str,
+    model: str | Model,
+    out: str | Path,
+    *,
+    seed: int = 0,
+    plan: Plan = FULL,
+    spec: str = "patch",
+    texels: int = 128,
+    device: str = "auto",
+    tick: Tick | None = None,
+    shoot: Shoot = shoot,
+) -> dict[str, Any]:
+    """Fit a patch for the billboard of a scene; writes ``patch.safetensors``, ``patch.png`` and ``optimise.json``.
+
+    ``spec``: a patch with options (``patch:gamma=dynamic,smooth=0.2``); ``texels``: width of the texture, its height
+    follows from the board. Returns what ``optimise.json`` holds. Raises UserError for what cannot be made.
+    """
+    folder, tell = Path(out), tick or (lambda *_: None)
+    tell(0, 2, "rendering")
+    frames = shoot(scene, seed, poses=plan.poses, size=plan.size, path=0)
+    board = frames[0].board
+    assert board is not None
+    wide, high = board.size
+    size = (max(round(texels * high / wide), 1), texels)
+    attack = _attack(spec, size, plan)
+    network = loaded(model, device)
+    tell(1, 2, "optimising")
+    views = usable([view(f, size, network, f"{scene}/{seed}/0/{i}") for i, f in enumerate(frames)])
+    with torch.inference_mode(False), frozen(network.module):
+        artefact = _fit(attack, network, views, size, seed, f"{scene}:{seed}")
+    folder.mkdir(parents=True, exist_ok=True)
+    artefact.save(folder / "patch.safetensors")
+    save_print(artefact.tensors["patch"], folder / "patch.png", wide)
+    about = {
+        "scene": scene, "seed": seed, "model": network.spec.ref, "attack": attack.spec, "texture": list(size),
+        "board_m": [wide, high], "size": list(plan.size), "poses": plan.poses, "held_out": plan.held_out,
+        "steps": plan.steps, "forwards": artefact.forwards, "backwards": artefact.backwards,
+    }  # fmt: skip
+    write_json(folder / "optimise.json", about)
+    tell(2, 2, "done")
+    return about
+
+
+def _attack(spec: str, size: tuple[int, int], plan: Plan) -> catalog.Attack:
+    given = catalog.attack(spec)
+    if given.entry.fits != patch.KIND or patch.filled(given.params) or "file" in given.params:
+        raise UserError(f"{spec} is no patch to fit; write patch, or patch:gamma=dynamic,smooth=0.2")
+    for key in ("size", "at", "images"):
+        if key in given.given:
+            raise UserError(f"{spec}: {key}= is for patches in images; a billboard hangs where it hangs")
+    extra = {k: v for k, v in SCENE_OPTIONS.items() if k not in given.given}
+    steps = {"steps": str(plan.steps), "batch": str(plan.batch)}
+    extra |= {k: v for k, v in steps.items() if k not in given.given}
+    made = catalog.attack(given, size=f"{size[0]}x{size[1]}", **extra)
+    varies = variation(made.params["vary"])
+    if varies.moves or varies.blur != (0.0, 0.0):
+        raise UserError(f"{spec}: poses of the camera move a billboard; vary= takes brightness, contrast and noise")
+    return made
+
+
+def _fit(
+    attack: catalog.Attack, model: Model, views: Sequence[View], size: tuple[int, int], seed: int, ref: str
+) -> Artefact:
+    varies = variation(attack.params["vary"])
+    inner, spent = inside(attack, model, _none(attack), seed)
+    shown = [_picture(inner, model, v, size, varies) for v in views]
+    shown = [p for p in shown if bool(p.side.applicable[0])]
+    if not shown:
+        raise UserError(f"{attack.spec} has nothing to do in any pose; choose another class or target")
+    return search_patch(attack, model, shown, size, seed, ref, spent + len(views) * int(inner.needs_clean))
+
+
+def _none(attack: catalog.Attack) -> DataSet:
+    class Nothing:
+        def __getattr__(self, name: str) -> Any:
+            raise UserError(f"{attack.spec}: this loss must learn from other images first; use another for a billboard")
+
+    return Nothing()  # type: ignore[return-value]
+
+
+def _picture(inner: catalog.Attack, model: Model, v: View, size: tuple[int, int], varies: Variation) -> Picture:
+    one, like = side(inner, model, v.image, v.target), v.image.new_empty(1, 3, *size)
+    covered = v.lit.visible
+
+    def varied(g: torch.Generator) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+        made = printed(varies, g, like)
+        return lambda texture: (v.lit.show(made.of(texture)), covered)
+
+    return Picture(one, v.name, varied, lambda texture: (v.lit.show(texture), covered), one.state)
