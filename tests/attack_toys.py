@@ -13,7 +13,8 @@ from robustseg.catalog import Artefact, Attack, attack, entries
 from robustseg.types import DenseOutput, ModelSpec
 
 CLASSES = ("road", "person", "car", "sky", "tree", "pole")
-DENSE = [e for e in entries() if "dense" in e.output and not e.shared and not e.minimal]  # one ball, one image
+# one ball, one image, no clothes
+DENSE = [e for e in entries() if "dense" in e.output and not e.shared and not e.minimal and not e.natural]
 UNTARGETED = [e.name for e in DENSE if e.name not in ("noise", "hide", "static", "stealthy", "dag")]  # ensembles too
 
 

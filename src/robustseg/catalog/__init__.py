@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from robustseg.catalog import shared, stealthy
+from robustseg.catalog import fashion, shared, stealthy
 from robustseg.catalog.artefact import Artefact
 from robustseg.catalog.attack import Attack
 from robustseg.catalog.custom import code_hash, load_function
@@ -91,6 +91,8 @@ def _make(
         raise UserError("static needs the scene to show: static:target=FILE.png (an 8-bit map of class indices)")
     if "kind" in params:
         params, artefact = stealthy.ready(params, given, paper)
+    if entry.natural:
+        fashion.check(params)
     if entry.shared:
         shared.check(entry, params)
         artefact = shared.load(entry, params) if "file" in params else artefact

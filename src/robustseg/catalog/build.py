@@ -16,7 +16,7 @@ from robustseg.attacks.expectation import through
 from robustseg.attacks.looks import Looks, plainly
 from robustseg.attacks.loop import Search, gradient_search
 from robustseg.attacks.rules import Rule, summed
-from robustseg.catalog import eot, minimal
+from robustseg.catalog import eot, fashion, minimal
 from robustseg.catalog.entries import Entry
 from robustseg.catalog.goals import aims
 from robustseg.catalog.spec import Params, number, step_length
@@ -24,6 +24,7 @@ from robustseg.catalog.stealthy import learned
 from robustseg.errors import UserError
 from robustseg.objectives.base import Objective, from_plain
 from robustseg.objectives.dag import dag, lost
+from robustseg.objectives.fashion import gone
 from robustseg.objectives.semantic import metzen, semantic, stealthy
 from robustseg.ops import pixels as px
 from robustseg.types import SemanticTarget, State, View
@@ -81,6 +82,7 @@ def judges(entry: Entry, params: Params, custom: bool, look: str = "dense") -> t
     if entry.loss_of(params) == "dag" and look == "dense":
         return (lost if params["rest"] == "wrong" else _reached), None
     score = _hidden_and_kept if entry.loss_of(params) in ("metzen", "stealthy") else _reached if targeted else _wrong
+    score = gone if entry.natural else score
     if look != "dense":
         module = import_module(SEGMENTS[look])
         score = getattr(module, "SCORES", {}).get(entry.name, module.harm)
@@ -144,7 +146,8 @@ def budget(entry: Entry, params: Params, clean: bool) -> tuple[int, int]:
     steps = 0 if no_steps(entry, params) else steps
     judged = 2 * steps if "eot" in params else steps  # under an expectation scores have forwards of their own
     control = samples if params.get("control") == "shuffled" else 0
-    return count * samples * (judged + len(entry.radii)) + control + int(clean), count * samples * steps
+    again = samples * steps + 1 if entry.natural and fashion.looks_again(params) else 0
+    return count * samples * (judged + len(entry.radii)) + control + int(clean) + again, count * samples * steps
 
 
 def _update(entry: Entry, params: Params) -> updates.Update:

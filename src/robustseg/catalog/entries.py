@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from robustseg.catalog.dag import DAG
 from robustseg.catalog.entry import INSTANCE, SEA_RADII, Entry
+from robustseg.catalog.fashion import FASHION
 from robustseg.catalog.minimal import MINIMAL_ENTRIES
 from robustseg.catalog.patch_entries import PATCH_ENTRIES
 from robustseg.catalog.queries import QUERY_ENTRIES
@@ -253,5 +254,6 @@ _ENTRIES = (
 )
 
 ENTRIES: dict[str, Entry] = {
-    e.name: e for e in (*_ENTRIES, *MINIMAL_ENTRIES, DAG, STEALTHY, *PATCH_ENTRIES, *QUERY_ENTRIES, *REGION_ENTRIES)
+    e.name: e
+    for e in (*_ENTRIES, *MINIMAL_ENTRIES, DAG, STEALTHY, FASHION, *PATCH_ENTRIES, *QUERY_ENTRIES, *REGION_ENTRIES)
 }

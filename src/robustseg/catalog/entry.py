@@ -26,6 +26,7 @@ class Entry:
     ``fits``: the artefact it cannot do without; ``goal_loss``: the loss towards a goal, where it is another one;
     ``shared``: the artefact is the perturbation itself, one for all images, and ``steps`` are those of its fit;
     ``equal_noise``: beside its goal scores stand those of noise of the same L2 length;
+    ``natural``: it writes into ``region`` only, has a natural texture to keep and takes all its steps;
     ``radii``: (factor, share of steps) stages;
     ``track_ce``: APGD watches the mean cross-entropy; ``spatial``: says nothing where an image has one label only;
     ``free``: it has no ball unless ``eps`` is given; its own step length is that without a ball;
@@ -60,6 +61,7 @@ class Entry:
     equal_noise: bool = False
     free: bool = False
     minimal: str = ""
+    natural: bool = False
     version: int = 1
 
     def loss_of(self, params: Params) -> str:

@@ -66,7 +66,7 @@ def _parts(entry: Entry, defaults: dict[str, str]) -> dict[str, str]:
         "looks at": looks,
         "applier": "patch: θ replaces the pixels of its place" if entry.name == "patch" else "additive: x = x0 + θ",
         "constraint": _ball(defaults) + "pixels in [0,1], writable region",
-        "objective": entry.loss if "dense" in entry.output and entry.name != "noise" else entry.name,
+        "objective": _loss(entry),
         "gradient rule": _rule(entry),
         "update": UPDATES[defaults["update"]],
         "start": "uniform in the ball" if entry.random_start else "the image itself",
@@ -93,6 +93,11 @@ def _rule(entry: Entry) -> str:
     if entry.name == "patch":
         return "terms of length 1, weighed by γ and 1-γ (equation 7)"
     return "per model, balanced, times attention" if entry.rule == "blended" else "summed"
+
+
+def _loss(entry: Entry) -> str:
+    own = "dense" not in entry.output or entry.name == "noise" or entry.natural
+    return entry.name if own else entry.loss
 
 
 def lines(told: dict[str, Any]) -> list[str]:

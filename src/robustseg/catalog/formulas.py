@@ -49,6 +49,7 @@ FORMULAS = {
     "stealthy": "L = (1/N) [ Σ_{i in T} log p_i(y') + a_n Σ_{i not in T} log p_i(y) ],   T: where y' ≠ y",
     "patch": "p = argmax_{p in [0,1]} E_{x,t} L( x with t(p) at its place ),   ∇ = n( γ n(∇Σ_{i right} CE_i) + (1-γ) "
     "n(∇Σ_{i wrong} CE_i) ) + v_S n(∇ -roughness) + v_N n(∇ -NPS),   n(v) = v/|v|₂,   i outside the patch",
+    "fashion": "L = α·hide - β·(style + content) - λ·TV - μ·(1 - MS-SSIM),   style = Σ_l 2e5/n_l² MSE(G_l, S_l)/std G",
     "sea": "min over members of the score of the data set: masked-ce, balanced-masked-ce, js",
     "strong": "min over members of the score of the data set: tsallis, js, masked-ce, padam-cos",
     "training-loss": "L = 2·CE(classes; ∅ weighs 0.1) + 5·BCE(masks) + 5·dice, cheapest matching anew every 5 steps",

@@ -77,7 +77,7 @@ def forward(
 ) -> Callable[[Tensor, SemanticTarget, State], Output]:
     """What the loop calls: images, target and the objective's state to the output in the form of ``look``.
 
-    ``size``: that of the images; ``want``: what dense outputs shall carry besides. Dense scores come at label size,
+    ``size``: that of the images; ``want``: what outputs shall carry besides. Dense scores come at label size,
     everything else as the model gives it. Prompts are the target's; proposals are frozen where the state holds some,
     and what a randomised model draws is what the state says.
     """
@@ -92,13 +92,14 @@ def forward(
         return dense(asked(images, state, want=want) if want else asked(images, state), labels)
 
     def as_regions(images: Tensor, target: SemanticTarget, state: State) -> Output:
-        return asked(images, state, proposals=state.get("proposals"))
+        more = {"want": want} if want else {}
+        return asked(images, state, proposals=state.get("proposals"), **more)
 
     def as_prompted(images: Tensor, target: SemanticTarget, state: State) -> Output:
         assert isinstance(target, SegmentTarget)
         return asked(images, state, prompts=target.prompts)
 
     def as_given(images: Tensor, target: SemanticTarget, state: State) -> Output:
-        return asked(images, state)
+        return asked(images, state, want=want) if want else asked(images, state)
 
     return {"dense": as_dense, "region": as_regions, "prompted": as_prompted, "query": as_given}[look]

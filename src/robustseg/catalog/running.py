@@ -13,7 +13,7 @@ from robustseg.attacks.combinators import only
 from robustseg.attacks.constraints import Ball
 from robustseg.attacks.loop import UNTRIED, Found, Problem, Search
 from robustseg.attacks.rules import summed
-from robustseg.catalog import build, outputs, shared, stealthy
+from robustseg.catalog import build, fashion, outputs, shared, stealthy
 from robustseg.catalog.goals import class_index, goal_labels
 from robustseg.catalog.spec import shares
 from robustseg.errors import UserError
@@ -88,7 +88,7 @@ def run(
         state=one.state,
         generators=lambda *draw: [seeds.generator(seed, i, *draw) for i in ids],
         writable=writable,
-        early_stop=early_stop,
+        early_stop=early_stop and not attack.entry.natural,  # a cloth that hides may still become more natural
     )
     start = None
     if attack.entry.shared:
@@ -97,10 +97,12 @@ def run(
         assert attack.artefact is not None
         start = stealthy.start(attack.artefact, sides[0], class_index(models[0], attack.params["class"]))
     found = _found(search, problem, build.ball(attack.params), start, one.applicable)
+    again = attack.entry.natural and fashion.looks_again(attack.params)
+    plain = (found.backwards + found.backwards.clamp_max(1)) if again else 0  # a look at the plain image each, and one
     return AttackResult(
         images=images + found.theta,
         score=found.score,
-        forwards=(found.forwards + int(attack.needs_clean)) * len(sides),
+        forwards=(found.forwards + int(attack.needs_clean) + plain) * len(sides),
         backwards=found.backwards * len(sides),
         trace=found.trace,
         goal=None if one.goal is None else one.goal.labels,
@@ -129,6 +131,7 @@ def side(
     maps = attack.params.get("rollout") == "auto" and "attention" in getattr(model, "gives", ())
     want = frozenset({"attention"} if maps else ())
     build.check(attack.entry, attack.given, look)
+    want |= fashion.wanted(attack.params) if attack.entry.natural else frozenset()
     forward = outputs.forward(model, look, (images.shape[-2], images.shape[-1]), want)
     size = label_size(model.spec.task, (images.shape[-2], images.shape[-1]))
     truth = None if truth is None else truth.to(device)
@@ -151,6 +154,9 @@ def side(
     constants = {"reference": reference.labels, **(attack.artefact.tensors if attack.artefact else {})}
     if "class" in attack.params and "instance" not in attack.params:
         constants["class"] = torch.full((len(images),), class_index(model, attack.params["class"]), device=device)
+    if attack.entry.natural:
+        objective = fashion.dressed(objective, attack.params, model, images, look)
+        constants |= {} if writable is None else {"clothing": writable}
     zero = torch.zeros_like(images)
     state: State = objective.init(View(images, images, zero, clean or DenseOutput(zero)), target, constants)
     if look != "dense" and "aimed" in state:

@@ -61,6 +61,7 @@ NUMBERS = ("decay", "gamma", "smooth", "nps", "freeze")
 POSITIVE = ("rate", "c", "limit", "least", "first")  # options above 0
 BOUNDS = ("first", "least")  # options in the unit of the pixels
 LOGITS = ("confidence", "slack")  # options from 0 on
+WEIGHTS = ("adv", "texture", "variation", "likeness")  # of terms of one objective
 
 
 def near(word: str, known: Iterable[str]) -> str:
@@ -123,7 +124,7 @@ def canonical(key: str, text: str) -> str:
             return f"eps/{factor.denominator}" if factor.numerator == 1 else f"eps*{text_of(factor)}"
         if key in ("eps", "step_size", *BOUNDS):
             return text_of(fraction(text), pixels=True)
-        return text_of(fraction(text)) if key in (*SHARES, *NUMBERS, *POSITIVE, *LOGITS) else text
+        return text_of(fraction(text)) if key in (*SHARES, *WEIGHTS, *NUMBERS, *POSITIVE, *LOGITS) else text
     except (ValueError, ZeroDivisionError):
         return text
 

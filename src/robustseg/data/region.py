@@ -89,7 +89,10 @@ def _of_box(text: str) -> Region:
 def _named(name: str, data: DataSet) -> Region:
     def mask(sample: Sample) -> Tensor:
         if name not in sample.regions:
-            raise UserError(f"region {name}: {data.ref} has no {name} masks; rendered street scenes have them")
+            raise UserError(
+                f"region {name}: {data.ref} has no {name} masks; rendered street scenes have "
+                "them, for other data give region=FILE, DIR or class:NAME"
+            )
         return sample.regions[name]
 
     return mask

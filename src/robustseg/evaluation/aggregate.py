@@ -22,6 +22,7 @@ from robustseg.evaluation.composed import Scored, by_eps, common, ensemble, orde
 from robustseg.evaluation.distances import apsr, distances
 from robustseg.evaluation.goal_scores import goal_scores
 from robustseg.evaluation.label_scores import label_scores
+from robustseg.evaluation.natural_scores import in_short, through_jpeg
 from robustseg.evaluation.segments import Setting, segment_intervals, segment_scores, worst_segments
 from robustseg.evaluation.store import Contents, Row, Run, read
 from robustseg.evaluation.tally import Tally, image_miou, mean_iou, nan_mean, ratio, recall_by_size, stack
@@ -44,6 +45,8 @@ DEFINITIONS = {
     "distance": "of attacks without a ball: the norm needed to fool the share `threshold` of the pixels asked for; "
     "median and mean over the images fooled, median_of_all with the others infinitely far",
     "recall": "share of objects with at least half of their pixels right; areas below 32², below 96², above",
+    "natural": "of attacks that must look natural: SSIM of the rectangle around the clothing; share of the pixels and "
+    "objects of the class to hide that are found, and its AP, also in JPEG files of a quality",
     "ci95": "95 % percentile bootstrap over images, paired over attacks; a composed attack's choice is kept",
     "worst_case": "per image the attack with the lowest aAcc; mIoU: the lower of a priced and a greedy joint choice",
     "PQ": "panoptic quality: sum of IoU of matches / (TP + FP/2 + FN/2), mean over classes; PQ_th things, PQ_st stuff; "
@@ -198,6 +201,10 @@ def _entry(
     def mean(name: str, of: Sequence[Row]) -> float | None:
         return float(np.mean([getattr(r, name) for r in of])) if of else None
 
+    natural = through_jpeg(
+        [r.extra for r in spent if r.extra], setting[0], (config.get("options") or {}).get("class", "")
+    )
+
     def number(status: str) -> int:
         return sum(r.status == status for r in rows)
 
@@ -210,7 +217,8 @@ def _entry(
         "reference": config.get("reference"),
         **_scores_against(one, clean_tally, weights, setting),
         "budget": {"forwards": mean("budget_f", rows), "backwards": mean("budget_b", rows)},
-        "extra": goal_scores([r.extra for r in spent if r.extra]),
+        "extra": {**goal_scores([r.extra for r in spent if r.extra]), **in_short(natural)},
+        **({"natural": natural} if natural else {}),
         "norms": {n: _largest(spent, n) for n in ("linf", "l2", "l0")},
         "distance": _distance(spent, config),
         "forwards": mean("forwards", spent),

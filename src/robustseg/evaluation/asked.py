@@ -14,7 +14,9 @@ from robustseg.errors import UserError
 from robustseg.ops.size import WHOLE_IMAGE
 from robustseg.types import DataSet, ModelSpec
 
-__all__ = ["at", "balls", "batch", "one_kind", "outside", "radii", "radius", "survival", "surviving", "tasks", "whole"]
+__all__ = [
+    "at", "balls", "batch", "one_kind", "outside", "radii", "radius", "survival", "surviving", "tasks", "whole", "within",
+]  # fmt: skip
 
 NEAR = 1e-9
 
@@ -152,6 +154,12 @@ def outside(wanted: Sequence[Any]) -> str | None:
             "separate folders, or say with --count what is scored"
         )
     return found[0] if found else None
+
+
+def within(attack: Any, region: str | None) -> Any:
+    """The attack in the run's region, where its own is only what its name stands for and nobody wrote it down."""
+    chosen = isinstance(attack, catalog.Attack) and attack.region is not None and "region" not in attack.given
+    return catalog.attack(attack, region=region) if chosen and region is not None else attack
 
 
 def tasks(given: str | Sequence[str] | None, spec: ModelSpec, data: DataSet) -> tuple[str, ...]:

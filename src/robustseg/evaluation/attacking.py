@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from robustseg.errors import UserError
-from robustseg.evaluation import referee
+from robustseg.evaluation import compression, referee
 from robustseg.evaluation.device import out_of_memory, synchronise
 from robustseg.evaluation.equal_noise import equal_noise
 from robustseg.evaluation.goals import goal_counts, met_counts
@@ -217,6 +217,18 @@ def attack_rows(
             trace = trace_points(result.trace[n].tolist())
             met = _met(job, planned, batch, i, aim, judged, n)
             rows[i] = replace(rows[i], stats={**stats[n], **met}, norms=sizes[n], extra=goal, trace=trace, **cost)
+    if (
+        judged is not None
+        and writable is not None
+        and getattr(getattr(planned.attack, "entry", None), "natural", False)
+    ):
+        at, items = index.tolist(), [batch.items[i] for i in index.tolist()]
+        assert batch.prediction is not None
+        compression.note(
+            rows, at, images, found, writable, _statistics(job, batch, part_of(batch.prediction, at), at),
+            lambda x: _statistics(job, batch, _predict(job, x, target, items)[0], at),
+            [c.lower() for c in job.data.classes].index(planned.attack.params["class"].lower()),
+        )  # fmt: skip
     made = {} if judged is None else {i: Attacked(found[n], part_of(judged, [n])) for n, i in enumerate(index.tolist())}
     return rows, made
 

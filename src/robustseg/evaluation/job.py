@@ -266,9 +266,10 @@ def _attacks(attacks: Any, eps: Any, region: str | None, baseline: bool, eot: Ma
             wanted.append(asked.surviving(given, eot))  # a user's own attack object
     if not wanted:
         raise UserError("no attack was asked for; give one, e.g. --attack pgd:steps=20")
+    wanted = [asked.within(a, region) for a in wanted]
     if not baseline:
         return wanted
-    own = next((a for a in wanted if getattr(a, "region", None)), None)
+    own = next((a for a in wanted if getattr(a, "region", None) not in (None, region)), None)
     if region is not None and own is not None:
         raise UserError(f"attack {own.spec!r} has its own region and --region is given too; keep one of the two")
     noise = [
@@ -340,7 +341,5 @@ def _options(attack: Any) -> dict[str, Any] | None:
     params = getattr(attack, "params", None)
     if params is None:
         return None
-    return {
-        k: masks.canonical(v) if k in ("target", "region", "file", "generator") else v
-        for k, v in sorted(params.items())
-    }
+    files = ("target", "region", "file", "generator", "fashion")
+    return {k: masks.canonical(v) if k in files else v for k, v in sorted(params.items())}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from robustseg.errors import UserError
-from robustseg.models import attention
+from robustseg.models import attention, features
 from robustseg.models.faults import Fault
 from robustseg.models.heads import semantic
 from robustseg.models.prepare import Prepare, extent
@@ -31,7 +31,8 @@ class Adapter:
     Call: ``images (B,C,H,W)`` float32 in [0,1] to `DenseOutput` or `QueryOutput` at the network's own size. Padding
     never reaches the output. Raises `UserError` for images outside [0,1] (looked at on the first call of a shape, so
     that no step waits for the device) and for an output that carries no gradient although the images ask for one.
-    ``want={"attention"}``: what it attended to comes as ``output.extras["attention"]``, an `ops.attention.Attention`.
+    ``want={"attention"}``: what it attended to comes as ``output.extras["attention"]``, an `ops.attention.Attention`;
+    ``want={"features"}``: the maps of its encoder as ``output.extras["features"]``, an `ops.style.Features`.
     """
 
     spec: ModelSpec
@@ -49,28 +50,43 @@ class Adapter:
         proposals: Any = None,
         want: frozenset[str] = frozenset(),
     ) -> Output:
-        refuse(self.spec, prompts, proposals, want - {"attention"})
+        refuse(self.spec, prompts, proposals, want - {"attention", "features"})
         check_once(self._seen, images, channels=self.prepare.channels, device=self.device)
         x = self.prepare.resized(images)
         split = self.prepare.split
         if split and extent(x) != (split, split):
             if want:
-                raise UserError(f"{self.spec.ref} sees {split}x{split} windows; no attention map spans several of them")
+                what = " or ".join(sorted(want))
+                raise UserError(f"{self.spec.ref} sees {split}x{split} windows; no {what} map spans several of them")
             return self._split(x, split)
-        return self._network(x, "attention" in want)
+        return self._network(x, want)
 
     @property
     def gives(self) -> frozenset[str]:
-        """What ``want=`` may ask for: ``attention`` of a network that has self-attention layers."""
-        return frozenset({"attention"} if attention.attends(self.module) else ())
+        """What ``want=`` may ask for: ``attention`` where there is self-attention, ``features`` of a known encoder."""
+        found = {"attention": attention.attends(self.module), "features": features.encodes(self.module)}
+        return frozenset(name for name, there in found.items() if there)
 
-    def _network(self, x: Tensor, maps: bool = False) -> Output:
+    def _network(self, x: Tensor, want: frozenset[str] = frozenset()) -> Output:
         pixels = self.prepare.padded(self.prepare.normalised(x))
-        output = self._with_attention(pixels, extent(x)) if maps else self.head(self.module(pixels))
+        output = self._passed(pixels, extent(x), want)
         check_output(output, pixels)
         if self.spec.task == WHOLE_IMAGE:
             return output  # there is no part of it that belongs to the padding
         return uncropped(output, extent(x), extent(pixels))
+
+    def _passed(self, pixels: Tensor, used: tuple[int, int], want: frozenset[str]) -> Output:
+        if "features" not in want:
+            return self._with_attention(pixels, used) if want else self.head(self.module(pixels))
+        who, found = f"{self.spec.ref} ({self.spec.family})", None
+        rest = want - {"features"}
+        if self.spec.family == "plain":
+            output = self._passed(pixels, used, rest)
+        else:
+            with features.reading(self.module, pixels.shape[1], who) as recorded:
+                output = self._passed(pixels, used, rest)
+            found = recorded.features(who)
+        return features.features_of(output, found, used, extent(pixels), who)
 
     def _with_attention(self, pixels: Tensor, used: tuple[int, int]) -> Output:
         who = f"{self.spec.ref} ({self.spec.family})"

@@ -19,11 +19,13 @@ from torch import Tensor, nn
 from robustseg.errors import UserError
 from robustseg.models.base import check_once, fingerprint, refuse
 from robustseg.models.faults import Fault
+from robustseg.models.features import features_of
 from robustseg.models.prepare import Prepare, Resize, extent
 from robustseg.models.refs import Options
 from robustseg.models.weights import fill
 from robustseg.models.weights import load as load_weights
 from robustseg.ops import boxes as bx
+from robustseg.ops.style import Features
 from robustseg.types import ModelSpec, RegionOutput
 
 __all__ = ["BACKGROUND", "Regions", "adapter", "load_folder"]
@@ -38,6 +40,7 @@ class Regions:
     """A two-stage network behind the one face: ``images (B,3,H,W)`` in [0,1] to `RegionOutput`.
 
     ``proposals (B,R,4)`` in pixels of the image take the place of the first stage's own; empty boxes are padding.
+    ``want={"features"}`` gives the maps of the pyramid, an `ops.style.Features`, as ``extras["features"]``.
     ``want={"masks"}`` fills ``mask_logits`` for every proposal, which is dear; else it is empty, and
     ``extras["masks"](boxes) -> (N,K,m,m)`` gives the masks over any boxes: ``(B,n,4)``, or one ``(n_i,4)`` an image, N
     in all; torchvision reads them over the detected boxes. ``extras["levels"] (A,)``: the pyramid level of every
@@ -59,7 +62,7 @@ class Regions:
         proposals: Tensor | None = None,
         want: frozenset[str] = frozenset(),
     ) -> RegionOutput:
-        refuse(self.spec, prompts, None, want - {"masks"})
+        refuse(self.spec, prompts, None, want - {"masks", "features"})
         features, shape, first = self._first(images)
         factor = (images.shape[-2] / shape[0], images.shape[-1] / shape[1])
         net: Any = self.module
@@ -100,6 +103,10 @@ class Regions:
                 "weights": net.roi_heads.box_coder.weights,
             },
         )
+        if "features" in want:
+            padded = tuple(-(-n // self.prepare.multiple) * self.prepare.multiple for n in shape)
+            kept = Features(maps := tuple(features.values()), maps[-2] if len(maps) > 1 else maps[-1])
+            output = features_of(output, kept, shape, padded, self.spec.ref)  # type: ignore[assignment,arg-type]
         if "masks" in want:
             output = replace(output, mask_logits=_by_image(masks(output.proposals), B))
         _check_gradient(output, images)

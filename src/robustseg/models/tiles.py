@@ -86,6 +86,8 @@ class Tiled:
     def __call__(
         self, images: Tensor, *, prompts: Any = None, proposals: Any = None, want: frozenset[str] = frozenset()
     ) -> QueryOutput:
+        if "features" in want:
+            raise UserError(f"{self.spec.ref} sees tiles; no feature map spans several of them")
         (H, W), B, side = extent(images), len(images), self.side
         rows, columns = (tile_starts(n, side, self.stride, self.cell) for n in (H, W))
         full = (rows[-1] + side, columns[-1] + side)

@@ -104,8 +104,9 @@ class Windowed:
         self, images: Tensor, *, prompts: Any = None, proposals: Any = None, want: frozenset[str] = frozenset()
     ) -> DenseOutput:
         kind = "logits"
-        if "attention" in want:
-            raise UserError(f"{self.spec.ref} sees windows (--window); no attention map spans several of them")
+        if want:
+            what = " or ".join(sorted(want))
+            raise UserError(f"{self.spec.ref} sees windows (--window); no {what} map spans several of them")
 
         def scores(crop: Tensor) -> Tensor:
             nonlocal kind

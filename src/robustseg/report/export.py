@@ -78,7 +78,7 @@ def records(run: Run) -> Iterator[dict[str, Any]]:
             flat.update(of_segments(stats, classes, parts))
             flat["objects"] = as_text(stats.get("objects"))
             flat.update({n: (row.norms or {}).get(n) for n in ("linf", "l2", "l0")})
-            flat.update({f"goal:{n}": v for n, v in (row.extra or {}).items()})
+            flat.update({f"goal:{n}": v for n, v in (row.extra or {}).items() if n != "jpeg"})
             flat["trace"] = as_text(row.trace)
             yield flat
 

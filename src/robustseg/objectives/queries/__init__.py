@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from robustseg.objectives.base import Objective
 from robustseg.objectives.queries import gates, shapes
 from robustseg.objectives.queries.price import harm, pq_price
-from robustseg.objectives.queries.targeted import displace, hidden_and_kept, hide, moved_and_kept
+from robustseg.objectives.queries.targeted import displace, hidden, hidden_and_kept, hide, moved_and_kept
 from robustseg.objectives.queries.training import training_loss
 from robustseg.objectives.regions.ranking import ap_rank
 from robustseg.objectives.regions.ranking import harm as ap_harm
@@ -47,12 +47,14 @@ OBJECTIVES: dict[str, Callable[[Params], Objective]] = {
     "semantic-ce": lambda p: gates.semantic_ce(),
     "pq-price": lambda p: pq_price(),
     "hide": lambda p: hide(float(p.get("omega", "0.5")), _instance(p)),
+    "fashion": lambda p: hide(float(p.get("omega", "0.9"))),
     "ap-rank": lambda p: ap_rank(),
     "displace": _displace,
 }
 
 SCORES = {
     "hide": hidden_and_kept,
+    "fashion": hidden,
     "displace": moved_and_kept,
     "ap-rank": ap_harm,
 }  # which iterate is returned; all others: ``harm``

@@ -22,7 +22,7 @@ from robustseg.objectives.queries.truth import Field, field_of
 from robustseg.ops.shift import shifted
 from robustseg.types import QueryOutput, SegmentTarget, SemanticTarget, State, View
 
-__all__ = ["aimed", "displace", "hidden_and_kept", "hide", "moved_and_kept"]
+__all__ = ["aimed", "displace", "hidden", "hidden_and_kept", "hide", "moved_and_kept"]
 
 SLACK = 1.0  # logits that a hidden query is pushed below the threshold
 TINY = 1e-12
@@ -123,6 +123,14 @@ def hidden_and_kept(view: View, target: SemanticTarget, state: State) -> Tensor:
     found = (quality(hard(output), truth, 0.0).hits > 0).to(truth.counted)
     rest = truth.counted * (1 - state["aimed"])
     return (_share(1 - found, state["aimed"]) + _share(found, rest)) / 2
+
+
+@torch.no_grad()
+def hidden(view: View, target: SemanticTarget, state: State) -> Tensor:
+    """The share of aimed segments that nobody finds any more."""
+    output, truth = segments_of(view, target)
+    found = (quality(hard(output), truth, 0.0).hits > 0).to(truth.counted)
+    return _share(1 - found, state["aimed"])
 
 
 @torch.no_grad()

@@ -11,11 +11,12 @@ from torch import Tensor
 from robustseg.objectives.base import Constants, Objective
 from robustseg.objectives.regions import stages, training
 from robustseg.objectives.regions.dag import dag
+from robustseg.objectives.regions.hide import hidden, hide
 from robustseg.objectives.regions.matching import Truth, regions_of, truth_of
 from robustseg.objectives.regions.ranking import ap_rank, harm
 from robustseg.types import RegionOutput, SemanticTarget, State, UserError, View
 
-__all__ = ["OBJECTIVES", "harm", "objective", "phantom", "training_loss"]
+__all__ = ["OBJECTIVES", "SCORES", "harm", "objective", "phantom", "training_loss"]
 
 Params = Mapping[str, str]
 Loss = Callable[[RegionOutput, Truth], Tensor]
@@ -67,5 +68,8 @@ _LOSSES: dict[str, Loss] = {
 OBJECTIVES: dict[str, Callable[[Params], Objective]] = {
     **{name: partial(_named, name, loss) for name, loss in _LOSSES.items()},
     "dag": lambda p: dag(*_dense(p)),
+    "fashion": lambda p: hide(float(p.get("omega", "0.9"))),
     "ap-rank": lambda p: ap_rank(fixed=p.get("proposals") == "fixed"),
 }
+
+SCORES = {"fashion": hidden}  # which iterate is returned; all others: ``harm``
