@@ -45,8 +45,7 @@ DEFINITIONS = {
     "distance": "of attacks without a ball: the norm needed to fool the share `threshold` of the pixels asked for; "
     "median and mean over the images fooled, median_of_all with the others infinitely far",
     "recall": "share of objects with at least half of their pixels right; areas below 32², below 96², above",
-    "natural": "of attacks that must look natural: SSIM of the rectangle around the clothing; share of the pixels and "
-    "objects of the class to hide that are found, and its AP, also in JPEG files of a quality",
+    "natural": "of attacks that must look natural: SSIM around the clothing; who is still found, in JPEG files too",
     "ci95": "95 % percentile bootstrap over images, paired over attacks; a composed attack's choice is kept",
     "worst_case": "per image the attack with the lowest aAcc; mIoU: the lower of a priced and a greedy joint choice",
     "PQ": "panoptic quality: sum of IoU of matches / (TP + FP/2 + FN/2), mean over classes; PQ_th things, PQ_st stuff; "

@@ -15,7 +15,8 @@ from robustseg.ops.size import WHOLE_IMAGE
 from robustseg.types import DataSet, ModelSpec
 
 __all__ = [
-    "at", "balls", "batch", "one_kind", "outside", "radii", "radius", "survival", "surviving", "tasks", "whole", "within",
+    "at", "balls", "batch", "one_kind", "outside", "radii", "radius", "survival", "surviving", "tasks", "whole",
+    "within",
 ]  # fmt: skip
 
 NEAR = 1e-9
