@@ -33,9 +33,12 @@ def train(
         from robustseg.errors import UserError
         from robustseg.evaluation.device import choose
 
-        changes = dict(given.partition("=")[::2] for given in set_ or ())
-        if any(not key or not value for key, value in changes.items()):
-            raise UserError("--set wants KEY=VALUE, such as --set steps=200")
+        changes: dict[str, str] = {}
+        for given in set_ or ():
+            key, _, value = given.partition("=")
+            if not key or not value:
+                raise UserError(f"--set {given}: wanted KEY=VALUE, such as --set steps=200")
+            changes[key] = value
         changes |= {"data": data} if data else {}
         changes |= {"precision": "float32"} if float32 else {}
         told = train_recipe(

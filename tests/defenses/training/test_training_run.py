@@ -6,14 +6,19 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
 
 import robustseg as rs
+from robustseg.defenses.training.methods import attacks_of
 from robustseg.defenses.training.recipe import read
 from robustseg.defenses.training.run import train_recipe
 from robustseg.errors import UserError
+
+EXAMPLES = sorted((Path(__file__).resolve().parents[3] / "examples" / "train").glob("*.yaml"))
+assert EXAMPLES
 
 
 def weights(folder):
@@ -155,9 +160,23 @@ def test_numbers_may_be_written_as_people_write_them(recipe):
     assert read(recipe(), {"crop": "64x96"}).crop == (64, 96)
 
 
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+def test_the_examples_are_recipes(path):
+    found = read(path)
+    assert found.name == path.stem
+    assert attacks_of(found)
+
+
 def test_no_recipe_is_a_clear_line(tmp_path):
     with pytest.raises(UserError, match="no recipe"):
         read(tmp_path / "none.yaml")
     (tmp_path / "list.yaml").write_text("- a\n- b\n")
     with pytest.raises(UserError, match="YAML mapping"):
         read(tmp_path / "list.yaml")
+
+
+def test_a_change_from_the_command_line_needs_key_and_value(recipe, tmp_path):
+    from robustseg.cli.train import train
+
+    with pytest.raises(UserError, match="--set steps: wanted KEY=VALUE"):
+        train(recipe(), tmp_path / "out", set_=["steps"])

@@ -26,7 +26,8 @@ def reference(model: Adapter, folder: Path) -> str:
 
 def write(model: Adapter, folder: Path, *, half: bool) -> None:
     """config.json and model.safetensors as the library writes them; ``half``: in half precision."""
-    module: Any = copy.deepcopy(model.module).to("cpu", memory_format=torch.contiguous_format).eval()
+    module: Any = copy.deepcopy(model.module)
+    module = module.to("cpu", memory_format=torch.contiguous_format).eval()
     with quiet():
         (module.half() if half else module.float()).save_pretrained(folder)
     for file in folder.glob("*.safetensors"):

@@ -133,7 +133,9 @@ def _adversary(
         return images, wrong
     at = some.nonzero().flatten()
     truth = target if len(at) == len(images) else target.select(at)
-    found = attack(model, images[at], truth, ids=[ids[i] for i in at.tolist()], early_stop=False)
+    found = attack(
+        model, images[at], truth, ids=[name for name, here in zip(ids, some.tolist()) if here], early_stop=False
+    )
     x = images.clone()
     x[at] = found.images.clamp(0, 1)
     wrong[at] = found.score.nan_to_num(0.0)

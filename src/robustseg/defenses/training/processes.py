@@ -51,7 +51,7 @@ class Several:
     def of(device: torch.device) -> Several:
         """Join the processes that ``accelerate launch`` (or ``torchrun``) has started."""
         try:
-            from accelerate import Accelerator, DistributedDataParallelKwargs
+            from accelerate import Accelerator, DistributedDataParallelKwargs  # type: ignore[import-not-found]
         except ImportError as error:
             raise UserError("several processes need accelerate: pip install 'robustseg[train]'") from error
         how = DistributedDataParallelKwargs(broadcast_buffers=False)  # a step may go forward more than once

@@ -132,8 +132,10 @@ EXAMPLES = {"start": "start: zoo:street-segformer", "data": "data: street:data/s
 
 def _value(kind: str, value: Any, where: str) -> Any:
     """One value as its field wants it."""
-    if value is None and "None" in kind:
-        return None
+    if value is None:
+        if "None" in kind:
+            return None
+        raise UserError(f"{where} has no value; give one, or leave the line out")
     if kind.startswith(("Trades", "Distill")):
         made = Trades if kind.startswith("Trades") else Distill
         return _made(made, {} if value is True else value, where)
