@@ -50,7 +50,8 @@ def evaluate(
         str | None, typer.Option(help="semantic, instance, panoptic, classification, several with commas; default all.")
     ] = None,
     source: Annotated[
-        str | None, typer.Option(help="Model the attacks are made on; --model is scored (transfer).")
+        str | None,
+        typer.Option("--source", "--surrogate", help="Model the attacks are made on; --model is scored (transfer)."),
     ] = None,
     eot: Eot = None,
     eot_samples: EotSamples = None,
