@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -83,10 +83,10 @@ def forward(
     """
 
     labels = label_size(model.spec.task, size)
-    draws_itself = bool(randoms(model))
+    draws_itself, ask = bool(randoms(model)), cast(Any, model)  # `draws` is no option of other models
 
     def asked(images: Tensor, state: State, **more: Any) -> Output:
-        return model(images, draws=state.get(DRAWS), **more) if draws_itself else model(images, **more)
+        return ask(images, draws=state.get(DRAWS), **more) if draws_itself else ask(images, **more)
 
     def as_dense(images: Tensor, target: SemanticTarget, state: State) -> Output:
         return dense(asked(images, state, want=want) if want else asked(images, state), labels)
