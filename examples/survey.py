@@ -122,6 +122,8 @@ def row(method: Method, found: list[dict[str, Any]]) -> str:
     for summary in found:
         one, score = attacked(summary), "accuracy" if summary["task"] == "classification" else "mIoU"
         text = f"{100 * summary['clean'][score]:.1f} → {100 * one[score]:.1f}"
+        if one.get("distance"):
+            text = distance(one["distance"])
         extra = {**one, **one.get("extra", {})}
         text += "".join(
             f"; {n.replace('_', ' ')} {100 * extra[n]:.1f}" for n in method.shows if isinstance(extra.get(n), float)
@@ -131,6 +133,14 @@ def row(method: Method, found: list[dict[str, Any]]) -> str:
     seconds = " / ".join(f"{attacked(s)['seconds_per_image']:.1f}" for s in found)
     name = f"[{method.name}]({method.page})" if method.page else method.name
     return f"| {' | '.join((name, method.says, f'`{method.attack}`', *cells, gradients, seconds, method.source))} |"
+
+
+def distance(found: Mapping[str, Any]) -> str:
+    """How far it is, of an attack without a ball."""
+    unit = 255 if found["norm"] == "linf" else 1
+    middle = found["median"][found["norm"]]
+    length = f", median {found['norm']} {unit * middle:.2f}" if middle is not None else ""
+    return f"{100 * (found['fooled'] or 0):.0f} % of images fooled{length}"
 
 
 def shown(method: Method, out: Path) -> str:

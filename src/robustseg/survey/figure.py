@@ -37,6 +37,13 @@ FIGURES: Mapping[int, Figure] = {
         ("fgsm:eps=8/255",),
         ("fgsm:eps=8/255",),
     ),
+    2: Figure(
+        "Figure 2. Clothes in which nobody is seen",
+        "The clothes alone change, into a pattern that looks like cloth (Treu et al., 2021).",
+        ("fashion",),
+        ("fashion:steps=20",),
+        clothed=True,
+    ),
     3: Figure(
         "Figure 3. Semantically stealthy attacks",
         "Somebody vanishes, appears, or stands elsewhere; every other pixel keeps its label (Chen et al., 2022).",
