@@ -23,11 +23,11 @@ def no_better_than_noise(attacks: Mapping[str, Mapping[str, Any]]) -> list[str]:
     >>> no_better_than_noise({"noise:eps=8/255": noise, "pgd:eps=8/255": pgd})[0].partition(":")[0]
     'pgd'
     """
-    quiet = {_ball(spec, e): e for spec, e in attacks.items() if _name(spec, e) == "noise"}
+    quiet = {_ball(spec, e): e for spec, e in attacks.items() if _quiet(spec, e)}
     idle = []
     for spec, entry in attacks.items():
         noise = quiet.get(_ball(spec, entry))
-        if noise is None or entry.get("extra") or entry.get("target") or _name(spec, entry) == "noise":
+        if noise is None or entry.get("extra") or entry.get("target") or _quiet(spec, entry) or "fill=grey" in spec:
             continue
         both = [name for name in SCORES if entry.get(name) is not None and noise.get(name) is not None]
         if both and all(entry[name] >= _low(noise, name) for name in both):
@@ -44,6 +44,11 @@ def no_better_than_noise(attacks: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def _low(noise: Mapping[str, Any], name: str) -> float:
     interval: Sequence[float] | None = (noise.get("ci95") or {}).get(name)
     return interval[0] if interval else noise[name]
+
+
+def _quiet(spec: str, entry: Mapping[str, Any]) -> bool:
+    """Noise of the same ball, or a random patch of the same place."""
+    return _name(spec, entry) == "noise" or (_name(spec, entry) == "patch" and "fill=random" in spec)
 
 
 def _name(spec: str, entry: Mapping[str, Any]) -> str:

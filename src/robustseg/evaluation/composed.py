@@ -42,8 +42,8 @@ def eps_value(text: str | None) -> float:
 
 
 def order(spec: str, eps: str | None, name: str) -> tuple[float, bool, str]:
-    """Sort key of a table: by eps, the noise baseline first, then by spec."""
-    return eps_value(eps), name != "noise", spec
+    """Sort key of a table: by eps, the baselines first (noise; a patch that shows something fixed), then by spec."""
+    return eps_value(eps), name != "noise" and ",fill=" not in spec.replace(":", ",", 1), spec
 
 
 def by_eps(attacks: Sequence[Scored]) -> dict[str, list[Scored]]:
