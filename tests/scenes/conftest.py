@@ -2,8 +2,12 @@
 
 import importlib.util
 import os
+import sys
+from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # carla_toys: pytest imports tests by file, not by folder
 
 
 @pytest.fixture(scope="session")

@@ -26,8 +26,8 @@ TRAM_COLORS = [
 ]
 
 
-def truck(rng: np.random.Generator, instance: int, at, yaw: float) -> list[Part]:
-    """A lorry: cab in front, then a box, a tilt with ribs, a tank or a tipper on a dark chassis."""
+def truck(rng: np.random.Generator, instance: int, at, yaw: float, body: int | None = None) -> list[Part]:
+    """A lorry: cab in front, then (body 0 to 3, by chance) a box, a tilt with ribs, a tank or a tipper."""
     length, half = rng.uniform(6.5, 9.5), 1.22
     f, b = length / 2, -length / 2
     cab0 = f - 2.0
@@ -45,7 +45,8 @@ def truck(rng: np.random.Generator, instance: int, at, yaw: float) -> list[Part]
     screen = _slope(f + 0.015, high - 1.25, f - 0.42, high - 0.1, 1.02)
     chassis = merge(box(((b + cab0) / 2, 0, 0.85), (cab0 - b, 0.9, 0.3)), box((b + 0.1, 0, 0.6), (0.12, 2.2, 0.14)))
     guard = boxes([((b + cab0) / 2 - 0.2, s * 1.1, 0.75) for s in (1, -1)], (length * 0.3, 0.06, 0.35))
-    kind = rng.choice(4, p=[0.45, 0.25, 0.15, 0.15])
+    drawn = rng.choice(4, p=[0.45, 0.25, 0.15, 0.15])
+    kind = drawn if body is None else body
     mid, span, top = (b + cab0 - 0.15) / 2, cab0 - 0.15 - b, rng.uniform(3.1, 3.7)
     parts = []
     if kind in (0, 1):

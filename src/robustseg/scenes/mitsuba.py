@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from robustseg.scenes.camera import Camera
@@ -23,19 +25,51 @@ def render(scene: Scene, spp: int = 4, seed: int = 0, depth: int = 4, clean: boo
     """
     mi = load()
     built, order = build(mi, scene)
-    linear = _image(mi, built, {"type": "path", "max_depth": depth}, spp, seed)[..., :3]
-    index, z, at = primary(mi, built, order, scene.camera)
-    smooth = linear
-    if clean:  # the same seed puts the samples of colour and guides at the same places
-        guides = _image(mi, built, {"type": "aov", "aovs": "albedo:albedo,normal:sh_normal"}, spp, seed)
-        lit = sunlit(mi, built, scene, at, np.isfinite(z))
-        smooth = denoise(linear, guides[..., -6:-3], guides[..., -3:], z, lit)
+    sight = look(mi, built, order, scene)
+    linear, smooth = light(mi, built, scene, sight, spp, seed, depth, clean)
+    rgb = expose(hazed(smooth, sight.z, scene.sky), sight.z, scene.exposure)
+    return Frame(rgb, linear, *maps(scene, sight), sight.z, scene.camera.K, scene.camera.T_cw)
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What one ray through each pixel centre hits: number of the part (h,w), 0 = nothing; depth z (h,w) in metres,
+    inf = nothing; position (h,w,3)."""
+
+    index: np.ndarray
+    z: np.ndarray
+    at: np.ndarray
+
+
+def look(mi, built, order, scene: Scene) -> Sight:
+    """What the scene's camera has before it; `built` and `order` may come from another camera's scene."""
+    return Sight(*primary(mi, built, order, scene.camera))
+
+
+def light(mi, built, scene: Scene, sight: Sight, spp: int, seed: int, depth: int = 4, clean: bool = True, window=None):
+    """Radiance (h,w,3) as traced, and filtered (the same where clean=False), as the scene's camera sees it.
+
+    `window` (top, bottom, left, right) in pixels renders that part only; its samples are other ones.
+    """
+    camera = scene.camera
+    linear = _image(mi, built, camera, {"type": "path", "max_depth": depth}, spp, seed, window)[..., :3]
+    if not clean:
+        return linear, linear
+    # the same seed puts the samples of colour and guides at the same places
+    aov = {"type": "aov", "aovs": "albedo:albedo,normal:sh_normal"}
+    guides = _image(mi, built, camera, aov, spp, seed, window)
+    top, bottom, left, right = window or (0, camera.height, 0, camera.width)
+    z, at = sight.z[top:bottom, left:right], sight.at[top:bottom, left:right]
+    lit = sunlit(mi, built, scene, at, np.isfinite(z))
+    return linear, denoise(linear, guides[..., -6:-3], guides[..., -3:], z, lit)
+
+
+def maps(scene: Scene, sight: Sight) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels uint8, instances int32 and regions uint8, all (h,w)."""
     table = lambda value, empty: np.array([empty] + [getattr(p, value) for p in scene.parts])  # noqa: E731
-    label = table("label", SKY)[index].astype(np.uint8)
-    instance = table("instance", 0)[index].astype(np.int32)
-    parts = table("region", 0)[index].astype(np.uint8)
-    rgb = expose(hazed(smooth, z, scene.sky), z, scene.exposure)
-    return Frame(rgb, linear, label, instance, parts, z, scene.camera.K, scene.camera.T_cw)
+    label = table("label", SKY)[sight.index].astype(np.uint8)
+    instance = table("instance", 0)[sight.index].astype(np.int32)
+    return label, instance, table("region", 0)[sight.index].astype(np.uint8)
 
 
 def build(mi, scene: Scene):
@@ -70,8 +104,10 @@ def sunlit(mi, built, scene: Scene, at: np.ndarray, hit: np.ndarray) -> np.ndarr
     return out
 
 
-def _image(mi, built, integrator: dict, spp: int, seed: int) -> np.ndarray:
-    return np.array(mi.render(built, integrator=mi.load_dict(integrator), spp=spp, seed=seed)).astype(np.float32)
+def _image(mi, built, camera: Camera, integrator: dict, spp: int, seed: int, window=None) -> np.ndarray:
+    eye = mi.load_dict(sensor(mi, camera, SAMPLER, window))
+    traced = mi.render(built, sensor=eye, integrator=mi.load_dict(integrator), spp=spp, seed=seed)
+    return np.array(traced).astype(np.float32)
 
 
 def _sun(scene: Scene) -> dict:
@@ -110,12 +146,15 @@ def shape_ids(mi, built) -> np.ndarray:
     return np.array([int(np.array(n).item()) for n in numbers])
 
 
-def sensor(mi, camera: Camera, sampler: dict) -> dict:
-    """Mitsuba's camera looks along +z with x to the left and y up."""
+def sensor(mi, camera: Camera, sampler: dict, window=None) -> dict:
+    """Mitsuba's camera looks along +z with x to the left and y up; `window` (top, bottom, left, right) crops."""
     R, M = camera.R_wc, np.eye(4)
     M[:3, 0], M[:3, 1], M[:3, 2], M[:3, 3] = -R[:, 0], -R[:, 1], R[:, 2], camera.eye
     film = {"type": "hdrfilm", "width": camera.width, "height": camera.height, "pixel_format": "rgb"}
     film |= {"component_format": "float32", "rfilter": {"type": "box"}}
+    if window:
+        top, bottom, left, right = (int(v) for v in window)
+        film |= {"crop_offset_x": left, "crop_offset_y": top, "crop_width": right - left, "crop_height": bottom - top}
     pose = {"fov": camera.fov, "fov_axis": "x", "to_world": mi.ScalarTransform4f(M)}
     return {"type": "perspective", **pose, "near_clip": 0.05, "far_clip": 2000.0, "film": film, "sampler": sampler}
 
@@ -144,7 +183,8 @@ def _bsdf(mi, material: Material) -> dict:
         color = {"type": "mesh_attribute", "name": "vertex_color"}
     else:
         bitmap = mi.Bitmap(to_linear(material.texture / np.float32(255)))
-        color = {"type": "bitmap", "bitmap": bitmap, "raw": True, "filter_type": "bilinear", "wrap_mode": "repeat"}
+        wrap = "clamp" if material.kind == "print" else "repeat"
+        color = {"type": "bitmap", "bitmap": bitmap, "raw": True, "filter_type": "bilinear", "wrap_mode": wrap}
     kind = material.kind
     if kind == "paint":
         inner = {

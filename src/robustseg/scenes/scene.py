@@ -40,10 +40,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Material:
-    """How a surface reflects. kind: matte or surface (diffuse), paint (clear coat), gloss (glass, plastic), metal,
-    ground (a coat as rough as `roughness`, which may be a map), lit (a lamp: diffuse, four times as bright).
+    """How a surface reflects. kind: matte or surface or print (diffuse), paint (clear coat), gloss (glass, plastic),
+    metal, ground (a coat as rough as `roughness`, which may be a map), lit (a lamp: diffuse, four times as bright).
 
-    `texture` is uint8 sRGB (h,w,3) that repeats every `size` metres; without it the part's colour counts.
+    `texture` is uint8 sRGB (h,w,3) that repeats every `size` metres (a print does not repeat, and its row 0 is at
+    v = 0); without it the part's colour counts.
     """
 
     kind: str

@@ -19,10 +19,15 @@ def directions(height: int = HEIGHT) -> np.ndarray:
     return np.stack([s * np.sin(phi), s * np.cos(phi), np.repeat(np.cos(theta)[:, None], 2 * height, 1)], -1)
 
 
-def draw_sky(rng: np.random.Generator, weather: str) -> tuple[Sky, dict]:
-    """A sky for the weather; the sun stands 10 to 65 degrees high, anywhere around. Returns it with its facts."""
+def draw_sky(rng: np.random.Generator, weather: str, sun: tuple[float, float] | None = None) -> tuple[Sky, dict]:
+    """A sky for the weather; the sun stands 10 to 65 degrees high, anywhere around. Returns it with its facts.
+
+    `sun` gives its elevation and its azimuth (from ahead, +x, to the left) in degrees instead.
+    """
     elevation = np.radians(rng.uniform(10, 65))
     azimuth = rng.uniform(0, 2 * np.pi)
+    if sun is not None:
+        elevation, azimuth = np.radians(sun)
     sun = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
     low = np.exp(-np.degrees(elevation) / 14)  # 0.5 at 10 degrees, 0 at noon
     d = directions()

@@ -46,7 +46,7 @@ def street(split: str, index: int, size: tuple[int, int] = (512, 256)) -> Scene:
     blocks, kinds = frontages(rng, profile)
     crowd = Crowd(rng, profile, camera.eye[1], float(np.tan(np.radians(camera.fov / 2))))
     populate(crowd, has_tram)
-    parts = ground(rng, profile) + blocks + _furniture(rng, profile) + crowd.parts
+    parts = ground(rng, profile) + blocks + furnish(rng, profile) + crowd.parts
     curve = rng.uniform(-1, 1) / 95 if rng.random() < 0.6 else 0.0
     parts = [replace(p, mesh=bend(p.mesh, curve)) for p in parts] + distance(rng)
     facts |= {
@@ -61,7 +61,7 @@ def street(split: str, index: int, size: tuple[int, int] = (512, 256)) -> Scene:
         "roll": round(camera.roll, 4),
         "things": crowd.count,
     }
-    return Scene(tuple(parts), _materials(rng, weather), camera, sky, float(np.exp(rng.normal(0, 0.12))), facts)
+    return Scene(tuple(parts), materials(rng, weather), camera, sky, float(np.exp(rng.normal(0, 0.12))), facts)
 
 
 def bend(mesh: Mesh, curvature: float) -> Mesh:
@@ -93,7 +93,8 @@ def _camera(rng, profile: Profile, size) -> Camera:
     return Camera(size[0], size[1], fov, (0.0, float(d), float(height)), yaw, pitch, roll)
 
 
-def _materials(rng, weather: str) -> dict[str, Material]:
+def materials(rng, weather: str) -> dict[str, Material]:
+    """What a street is made of; wet roads and pavements are darker and shine."""
     wet = weather == "wet"
     puddles = np.clip(0.42 + 0.22 * tx.clouds(61, roughness=1.6), 0.12, 0.8)
     dry = np.full((4, 4), 0.85, np.float32)
@@ -143,7 +144,8 @@ def _materials(rng, weather: str) -> dict[str, Material]:
     return out
 
 
-def _furniture(rng, p: Profile) -> list[Part]:
+def furnish(rng, p: Profile) -> list[Part]:
+    """Lamps, street trees, bollards, signs and traffic lights on both sides."""
     parts, style = [], int(rng.integers(8))
     inside = lambda s: p.junction is not None and p.junction[0] - 1 < s < p.junction[1] + 1  # noqa: E731
     for side in (1, -1):
