@@ -46,7 +46,7 @@ def test_own_picture_is_attacked_on_the_models_view(tmp_path):
 
 
 def test_unknown_figure_is_one_line(tmp_path):
-    with pytest.raises(UserError, match="no figure 9; choose from 1, 2, 3"):
+    with pytest.raises(UserError, match="no figure 9; choose from 1, 2, 3, 4"):
         figure(9, out=tmp_path)
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from robustseg.errors import UserError
 from robustseg.survey.panels import Tile, sheet
+from robustseg.survey.simulated import billboard
 
 __all__ = ["FIGURES", "Figure", "figure"]
 
@@ -28,6 +29,7 @@ class Figure:
     attacks: tuple[str, ...]
     fast: tuple[str, ...]
     clothed: bool = False  # needs a picture of someone whose clothes are known
+    simulated: bool = False  # beside the digital attack, the same in a rendered street
 
 
 FIGURES: Mapping[int, Figure] = {
@@ -49,6 +51,14 @@ FIGURES: Mapping[int, Figure] = {
         "Somebody vanishes, appears, or stands elsewhere; every other pixel keeps its label (Chen et al., 2022).",
         ("stealthy", "stealthy:kind=embed", "stealthy:kind=displace,dx=32"),
         ("stealthy:steps=15", "stealthy:kind=embed,steps=15", "stealthy:kind=displace,dx=32,steps=15"),
+    ),
+    4: Figure(
+        "Figure 4. A patch, digital and simulated",
+        "Above: a patch for all images, laid over one of them. Below: a patch for one billboard, as its picture "
+        "(simulated, no photograph). Scores leave out the patch (Nesti et al., 2022).",
+        ("patch",),
+        ("patch:steps=30,images=8",),
+        simulated=True,
     ),
 }
 
@@ -76,13 +86,18 @@ def figure(
     one = FIGURES[number]
     if one.clothed and image is not None and region is None:
         raise UserError(f"figure {number} writes on clothes only: say where they are with --region MASK.png")
+    if one.simulated and image is not None:
+        raise UserError(f"figure {number} needs a street that can be rendered again; leave out --image")
     specs = [*(one.fast if fast else one.attacks)]
     if region is not None:
         specs = [f"{s}{',' if ':' in s else ':'}region={region}" for s in specs]
     work = out / f"figure-{number}"
     shown = _of_file(specs, image, model, work, seed, progress) if image else _of_street(one, specs, model, work, seed,
                                                                                        progress)  # fmt: skip
-    picture = _drawn(one, shown, out / f"figure-{number}.png")
+    more, about = [], {}
+    if one.simulated:
+        more, about = billboard(model, work / "billboard", fast=fast, seed=seed, progress=progress)
+    picture = _drawn(one, shown, more, out / f"figure-{number}.png")
     told = {
         "figure": number,
         "title": one.title,
@@ -93,6 +108,7 @@ def figure(
         "seed": seed,
         "fast": fast,
         "attacks": [{k: v for k, v in row.items() if k not in ("files", "palette")} for row in shown],
+        **({"billboard": about} if about else {}),
         "command": list(command),
     }
     path = out / f"figure-{number}.json"
@@ -129,8 +145,10 @@ def _of_street(
     one: Figure, specs: Sequence[str], model: str, work: Path, seed: int, progress: Callable[..., None] | None
 ) -> list[dict[str, Any]]:
     """Rows of a bundled scene, through an ordinary run that can be read, reported and replayed."""
+    from robustseg import catalog
     from robustseg.evaluation.run import evaluate
 
+    asked = {catalog.attack(s).spec for s in specs}  # baselines stand beside them in the run
     limit = _first_clothed() + 1 if one.clothed else 1
     summary = evaluate(
         model, "street:val", list(specs), out=work, limit=limit, seed=seed, keep=limit, progress=progress
@@ -141,7 +159,7 @@ def _of_street(
     rows = []
     for made in entry["attacks"]:
         score = summary["attacks"][made["spec"]]
-        if score["name"] == "noise" and not any(s.startswith("noise") for s in specs):
+        if made["spec"] not in asked:
             continue
         files = {n: folder / made[n] for n in ("adversarial", "perturbation", "prediction")}
         files |= {n: folder / entry[n] for n in ("clean", "clean_prediction")}
@@ -166,8 +184,8 @@ def _first_clothed() -> int:
     return next(i for i in range(len(data)) if int(clothes(data[i]).sum()) >= 150)
 
 
-def _drawn(one: Figure, rows: Sequence[Mapping[str, Any]], path: Path) -> Path:
-    """The sheet: a row of tiles for each attack."""
+def _drawn(one: Figure, rows: Sequence[Mapping[str, Any]], more: list[list[Tile]], path: Path) -> Path:
+    """The sheet: a row of tiles for each attack, and ``more`` below."""
     tiles = []
     for row in rows:
         files = {name: Image.open(f) for name, f in row["files"].items()}
@@ -183,7 +201,7 @@ def _drawn(one: Figure, rows: Sequence[Mapping[str, Any]], path: Path) -> Path:
         ])  # fmt: skip
     shown = {name: colour for name, colour in rows[0]["palette"].items() if tuple(colour) in _colours(rows)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    return sheet(tiles, one.title, [one.text], path, colours=shown)
+    return sheet([*tiles, *more], one.title, [one.text], path, colours=shown)
 
 
 def _colours(rows: Sequence[Mapping[str, Any]]) -> set[tuple[int, ...]]:
