@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from robustseg.objectives.base import Objective
+from robustseg.objectives.semantic import lag
 from robustseg.ops import pixels as px
 from robustseg.types import DenseOutput, SemanticTarget, State, View
 
@@ -22,9 +23,7 @@ __all__ = ["carlini", "confident"]
 def _lead(output: DenseOutput, target: SemanticTarget, targeted: bool) -> Tensor:
     """By how much a pixel is fooled, ``(B,H,W)``: the best other logit less the true one, or the goal's less the best
     other. The minus of DL_i, DL_i < 0 being a fooled pixel."""
-    z = px.logits(output)
-    labels = target.index.unsqueeze(1)
-    lead = z.scatter(1, labels, -torch.inf).amax(1) - z.gather(1, labels).squeeze(1)
+    lead = lag(output, target)
     return -lead if targeted else lead
 
 

@@ -19,7 +19,7 @@ from robustseg.ops import losses
 from robustseg.ops import pixels as px
 from robustseg.types import DenseOutput, SemanticTarget, State, View
 
-__all__ = ["LOSSES", "metzen", "semantic", "stealthy"]
+__all__ = ["LOSSES", "lag", "metzen", "semantic", "stealthy"]
 
 Pixel = Callable[[DenseOutput, SemanticTarget, State, float], Tensor]
 
@@ -75,10 +75,11 @@ def cosine(output: DenseOutput, target: SemanticTarget, state: State, progress: 
 
 def margin(output: DenseOutput, target: SemanticTarget, state: State, progress: float) -> Tensor:
     """Best other logit minus the true one, cut at 0.1 past the decision. After Carlini & Wagner, S&P 2017, f_6."""
-    return _lag(output, target).clamp_max(0.1)
+    return lag(output, target).clamp_max(0.1)
 
 
-def _lag(output: DenseOutput, target: SemanticTarget) -> Tensor:
+def lag(output: DenseOutput, target: SemanticTarget) -> Tensor:
+    """By how much the best other logit leads the target's, ``(B,H,W)``: above 0 where the pixel is wrong."""
     z = px.logits(output)
     labels = target.index.unsqueeze(1)
     other = z.scatter(1, labels, -torch.inf).amax(1)
@@ -90,7 +91,7 @@ def dlr(output: DenseOutput, target: SemanticTarget, state: State, progress: flo
     arXiv 2003.01690, per pixel; of two classes ``z_π3`` is the lower."""
     z = px.logits(output)
     top = z.topk(min(3, z.shape[1]), 1).values
-    return _lag(output, target) / (top[:, 0] - top[:, -1]).clamp_min(1e-12)
+    return lag(output, target) / (top[:, 0] - top[:, -1]).clamp_min(1e-12)
 
 
 # Towards a goal: the same losses with "correct" and "wrong" exchanged where the loss tells them apart.
@@ -107,7 +108,7 @@ def _targeted_cospgd(output: DenseOutput, target: SemanticTarget, state: State, 
 
 
 def _targeted_margin(output: DenseOutput, target: SemanticTarget, state: State, progress: float) -> Tensor:
-    return (-_lag(output, target)).clamp_max(0.1)  # the cut is past the goal: pixels far from it must pull
+    return (-lag(output, target)).clamp_max(0.1)  # the cut is past the goal: pixels far from it must pull
 
 
 def _negative(pixel: Pixel) -> Pixel:
