@@ -72,7 +72,7 @@ def export_(
     file: Annotated[Path, typer.Argument(help="patch.safetensors, or a patch of OUT/artefacts.")],
     width: Annotated[float, typer.Option(help="Width of the print in metres.")],
     out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("patch.png"),
-    dpi: Annotated[float, typer.Option(help="Pixels an inch, at least.")] = 25.0,
+    dpi: Annotated[float, typer.Option(help="Pixels an inch, at least.")] = 10.0,
 ) -> None:
     """Write a patch as a PNG that prints at its size.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from robustseg.data.classes import match, remap
@@ -29,13 +30,14 @@ KINDS = {"billboard": "roadside", "roadside": "roadside", "wall": "wall", "truck
 
 @dataclass(frozen=True)
 class View:
-    """One pose: ``image (1,3,H,W)`` as rendered, its truth, the board in it; metres to the board, degrees off its
-    normal, pixels of it that are to be seen."""
+    """One pose: ``image (1,3,H,W)`` as rendered, its truth, the board in it; ``mask (H,W)``, the pixels whose middle it
+    is, which are not scored; metres to the board, degrees off its normal, pixels of it that are to be seen."""
 
     name: str
     image: Tensor
     target: SemanticTarget
     lit: Lit
+    mask: Tensor
     distance: float
     angle: float
     pixels: int
@@ -58,15 +60,18 @@ def view(frame: Frame, texture: tuple[int, int], model: Model, name: str) -> Vie
     def light(value: Any) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(value.transpose(2, 0, 1)))[None].float().to(device)
 
-    visible = torch.from_numpy(frame.board_mask)
-    labels = torch.where(visible.to(device), 255, labels)
+    mask, gain = torch.from_numpy(frame.board_mask).to(device), light(frame.gain)
+    labels = torch.where(mask, 255, labels)
+    # pixels that the board's edge runs through show some of it too
+    around = F.max_pool2d(mask[None, None].float(), 3, 1, 1)[0, 0] > 0
+    visible = mask | (around & (gain[0].amax(0) > 0))
     H = plane(torch.from_numpy(frame.K), torch.from_numpy(frame.T_cw), torch.from_numpy(board.corners), texture)
-    at = cast(H, texture, (int(visible.shape[0]), int(visible.shape[1])), device=device)
+    at = cast(H, texture, (int(mask.shape[0]), int(mask.shape[1])), device=device)
     image = photograph(frame).to(device)
-    lit = Lit(image, light(frame.dark), light(frame.gain), visible.to(device), at)
+    lit = Lit(image, light(frame.dark), gain, visible, at)
     eye = -frame.T_cw[:3, :3].T @ frame.T_cw[:3, 3]
     distance, angle = board.seen_from(eye)
-    return View(name, image, SemanticTarget(labels), lit, distance, angle, int(visible.sum()))
+    return View(name, image, SemanticTarget(labels), lit, mask, distance, angle, int(mask.sum()))
 
 
 def shoot(scene: str, seed: int, *, poses: int, size: tuple[int, int], path: int, texture: Any = None) -> list[Frame]:

@@ -131,7 +131,7 @@ def _none(attack: catalog.Attack) -> DataSet:
 
 def _picture(inner: catalog.Attack, model: Model, v: View, size: tuple[int, int], varies: Variation) -> Picture:
     one, like = side(inner, model, v.image, v.target), v.image.new_empty(1, 3, *size)
-    covered = v.lit.visible
+    covered = v.mask
 
     def varied(g: torch.Generator) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
         made = printed(varies, g, like)

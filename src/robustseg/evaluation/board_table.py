@@ -114,7 +114,7 @@ def _scores(rows: Sequence[Mapping[str, Any]], clean: Sequence[Mapping[str, Any]
 
 def _psnr(first: Sequence[Tensor], second: Sequence[Tensor], views: Sequence[View]) -> float | None:
     """Of the board's pixels: how far the warp is from the render, in dB."""
-    errors = [((a - b)[..., v.lit.visible]).square().flatten() for a, b, v in zip(first, second, views, strict=True)]
+    errors = [((a - b)[..., v.mask]).square().flatten() for a, b, v in zip(first, second, views, strict=True)]
     error = float(torch.cat(errors).mean())
     return None if error == 0 else float(-10 * np.log10(error))
 

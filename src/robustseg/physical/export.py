@@ -16,14 +16,14 @@ INCH = 0.0254
 LARGEST = 20000  # pixels a side
 
 
-def save_print(patch: Tensor, path: str | Path, width: float, dpi: float = 25.0) -> tuple[int, int]:
+def save_print(patch: Tensor, path: str | Path, width: float, dpi: float = 10.0) -> tuple[int, int]:
     """Write ``patch (3,h,w)`` in [0,1] as a PNG that prints ``width`` metres wide; returns (height, width) in pixels.
 
     Enlarged bilinearly by a whole factor until it has at least ``dpi`` pixels an inch, as the texture is read where it
     is laid into pictures; the size in metres stands in the file's resolution and, in words, in its description. Texels
     are square. Raises UserError for a size that makes no sense.
 
-    25 pixels an inch are an image made to be seen from metres away.
+    10 pixels an inch are what is printed of billboards.
     """
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo

@@ -23,7 +23,7 @@ __all__ = ["Lit"]
 class Lit:
     """A picture with a board in it: ``picture (1,3,H,W)`` sRGB in [0,1] as it is outside the board.
 
-    ``dark, gain (1,3,H,W)`` exposed linear light; ``visible (H,W)`` bool, the pixels of the board that nothing hides;
+    ``dark, gain (1,3,H,W)`` exposed linear light; ``visible (H,W)`` bool, the pixels that show some of the board;
     ``at``: where the texture falls.
     """
 
