@@ -159,6 +159,16 @@ def test_headline_names_the_radius_where_it_differs_and_the_noise_of_the_same_ba
     assert "noise" not in said
 
 
+def test_headline_of_attacks_with_a_goal_says_what_they_reached():
+    extra = {"goal_reached": 0.7, "background_kept": 0.95, "noise_goal_reached": 0.03, "noise_background_kept": 0.9}
+    attacks = {"stealthy:eps=8/255": {"mIoU": 0.79, "extra": extra}, "hide:eps=8/255": {"mIoU": 0.1}}
+    attacks["hide:eps=8/255"]["extra"] = {"goal_reached": 0.4, "background_kept": 0.99}
+    said = headline(tiny(attacks)).replace("\u00a0", " ")
+    assert "stealthy at ε = 8/255 turns 70.0 % of the pixels it aims at into what it wants; 95.0 % of all" in said
+    assert "noise of the same length turns 3.0 % and keeps 90.0 %" in said
+    assert "leaves 5.0 %" in headline(tiny(attacks | {"pgd:eps=8/255": {"mIoU": 0.05}})).replace("\u00a0", " ")
+
+
 def test_attack_that_failed_everywhere_draws_no_line():
     run = tiny({"pgd:eps=8/255": {"mIoU": None, "failed": 5}, "fgsm:eps=8/255": {"mIoU": 0.4}})
     assert [s.label for s in curve_figures(run, "mIoU")[0].series] == ["fgsm"]

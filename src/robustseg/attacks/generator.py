@@ -29,6 +29,7 @@ class Generator(nn.Module):
 
     def __init__(self, channels: int, width: int, radius: float) -> None:
         super().__init__()
+        self.radius: Tensor
         w = width
         self.register_buffer("radius", torch.tensor(float(radius)))
         self.down1 = nn.Conv2d(channels + 1, w, 3, 2, 1)

@@ -42,6 +42,8 @@ def headline(run: Run) -> str:
         return fooled(run)
     clean, worst = number(s["clean"].get(score)), s.get("worst_case") or {}
     attack = strongest(run.entries, score)
+    if attack is not None and all(goal(e) is not None for e in run.entries if not e.spec.noise):
+        return reached(run)
     images = count(int(s.get("images") or 0), "image")
     start = f"Left alone, the model reaches {percent(clean)} % {plain_label(score)} on {images}"
     far = [f"{e.spec.name} fools {percent(d['fooled'])} % of the images, at a median norm of {distances.needed(e)}"
@@ -63,6 +65,28 @@ def headline(run: Run) -> str:
     if noise is not None:
         text += f". Random noise of that size leaves {percent(noise.get(score))} %"
     return tidy(text + "." + "".join(f" Without a ball, {line}." for line in far))
+
+
+def goal(e: Entry) -> float | None:
+    """Share of what a targeted attack aims at that it reached; None for the others."""
+    return e.table("extra").get("goal_reached")
+
+
+def reached(run: Run) -> str:
+    """The headline of a run whose attacks all have a goal: how much of it the best of them reached, at what cost.
+
+    Such attacks leave the rest alone; how little they lower a score says nothing.
+    """
+    images = count(int(run.summary.get("images") or 0), "image")
+    best = max((e for e in run.entries if not e.spec.noise), key=lambda e: goal(e) or 0.0)
+    told = best.table("extra")
+    size = f" at ε = {best.spec.ball}" if best.spec.eps_text else ""
+    text = f"On {images}, {best.spec.name}{size} turns {percent(told.get('goal_reached'))} % of the pixels it aims at "
+    text += f"into what it wants; {percent(told.get('background_kept'))} % of all others keep their label"
+    if told.get("noise_goal_reached") is not None:
+        text += f". Random noise of the same length turns {percent(told.get('noise_goal_reached'))} % and keeps "
+        text += f"{percent(told.get('noise_background_kept'))} %"
+    return tidy(text + ".")
 
 
 def fooled(run: Run) -> str:
