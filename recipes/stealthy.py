@@ -65,7 +65,7 @@ class Plan:
 BOTH = "stealthy-displace"  # takes a class away and puts it elsewhere: a start for what does one of the two
 PLANS = {
     plan.name: plan
-    for plan in (Plan("displace"), Plan("vanish", start=BOTH, steps=150), Plan("embed", start=BOTH, steps=250))
+    for plan in (Plan("displace"), Plan("vanish", start=BOTH, steps=150), Plan("embed", start=BOTH, steps=150))
 }
 
 

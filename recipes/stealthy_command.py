@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from recipes.stealthy import PLANS, Plan, pool, train
+from recipes.stealthy_card import card
 from robustseg.catalog import Artefact
 from robustseg.errors import UserError
 from robustseg.models import load_model
@@ -38,7 +39,7 @@ def export(plan: Plan, made: torch.nn.Module, folder: Path, steps: int, ref: str
     folder.mkdir(parents=True, exist_ok=True)
     weights = {n: t if n == "radius" else t.half() for n, t in made.state_dict().items()}
     path = folder / "generator.safetensors"
-    origin = f"{ref}, against {plan.victim}"
+    origin = f"{Path(ref).name}, against {plan.victim}"
     Artefact(plan.name, weights, origin, steps * plan.batch + seen, steps * plan.batch).save(path)
     return path
 
@@ -70,5 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"paused at step {step} of {plan.steps}; the same command with --resume goes on")
         return 0
     path = export(plan, made, chosen.out / plan.name, step, chosen.data, len(data.images))
+    text = card(plan, made, step, cpu, data, state.with_name("curve.jsonl"))
+    path.with_name("README.md").write_text(text, encoding="utf-8")
     print(f"{path}: {path.stat().st_size // 1000} kB, {step} steps, {cpu / 60:.1f} CPU-minutes")
     return 0

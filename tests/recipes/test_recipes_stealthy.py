@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from recipes.stealthy import PLANS, Plan, Pool, goals, train
+from recipes.stealthy_card import card
 
 import attack_toys as toys
 from recipes import stealthy_command
@@ -45,6 +46,9 @@ def test_it_learns_and_what_it_exports_is_an_attack_that_beats_its_first_weights
     path = stealthy_command.export(TINY, made, tmp_path / "zoo", step, "toy:fit", len(data.images))
     file = Artefact.load(path)
     assert (file.kind, file.backwards) == ("stealthy-vanish", 360)
+    said = card(TINY, made, step, 60.0, data, tmp_path / TINY.name / "curve.jsonl")
+    assert f"**{last['val_success']:.3f}**" in said
+    assert "20/255" in said
     untrained, *_ = train(TINY, data, victim, tmp_path / "none", stop_at=0)
     before = stealthy_command.export(TINY, untrained, tmp_path / "first", 0, "toy:fit", 0)
     reached = []
