@@ -33,7 +33,7 @@ Used as `stealthy:kind={plan.kind},mode=generator`; how it works: docs/stealthy.
 Command: `python recipes/train_stealthy.py {plan.name} --data {SHOWN}`
 (plan in `recipes/stealthy.py`, seed {plan.seed}).
 
-Data: {len(data.images)} windows of {height}x{width} from rendered street scenes (`robustseg scenes render --split train`),
+Data: {len(data.images)} windows of {height}x{width} from rendered scenes (`robustseg scenes render --split train`),
 at their own scale and at half of it; those of {plan.held_out} more scenes were held out. No label of the data is used:
 goals come from the prediction of the victim, `{plan.victim}`.
 
