@@ -35,12 +35,15 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def export(plan: Plan, made: torch.nn.Module, folder: Path, steps: int, ref: str, seen: int) -> Path:
-    """Weights in half precision, the radius exactly, as an artefact that `generator=FILE` reads."""
+    """Weights in half precision, the radius exactly, as an artefact; `seen`: clean predictions."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {n: t if n == "radius" else t.half() for n, t in made.state_dict().items()}
     path = folder / "generator.safetensors"
     origin = f"{Path(ref).name}, against {plan.victim}"
-    Artefact(plan.name, weights, origin, steps * plan.batch + seen, steps * plan.batch).save(path)
+    first = PLANS[plan.start] if plan.start else None
+    gradients = steps * plan.batch + (first.steps * first.batch if first else 0)
+    Artefact(plan.name, weights, origin, gradients + seen, gradients).save(path)
+    path.chmod(0o644)
     return path
 
 
