@@ -81,7 +81,7 @@ def reached(run: Run) -> str:
     best = max((e for e in run.entries if not e.spec.noise), key=lambda e: goal(e) or 0.0)
     told = best.table("extra")
     size = f" at ε = {best.spec.ball}" if best.spec.eps_text else ""
-    text = f"On {images}, {best.spec.family}{size} turns {percent(told.get('goal_reached'))} % of the pixels it aims at "
+    text = f"On {images}, {best.spec.family}{size} turns {percent(goal(best))} % of the pixels it aims at "
     text += f"into what it wants; {percent(told.get('background_kept'))} % of all others keep their label"
     if told.get("noise_goal_reached") is not None:
         text += f". Random noise of the same length turns {percent(told.get('noise_goal_reached'))} % and keeps "
