@@ -40,8 +40,7 @@ DEFINITIONS = {
     "solved": "share of images with at least 99 % of counted pixels wrong",
     "goal_reached": "target success rate: pixels to change that take the label wanted / pixels to change",
     "background_kept": "non-target preservation rate: other pixels that keep their label / other pixels",
-    "noise_goal_reached": "goal_reached under noise of the same L2 length on the same pixels, image by image; so "
-    "noise_background_kept",
+    "noise_goal_reached": "goal_reached under noise of equal L2 length, image by image; so noise_background_kept",
     "relative_drop": "1 - mIoU attacked / mIoU clean on the same images",
     "distance": "of attacks without a ball: the norm needed to fool the share `threshold` of the pixels asked for; "
     "median and mean over the images fooled, median_of_all with the others infinitely far",
