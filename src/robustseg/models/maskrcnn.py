@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -104,9 +104,10 @@ class Regions:
             },
         )
         if "features" in want:
-            padded = tuple(-(-n // self.prepare.multiple) * self.prepare.multiple for n in shape)
-            kept = Features(maps := tuple(features.values()), maps[-2] if len(maps) > 1 else maps[-1])
-            output = features_of(output, kept, shape, padded, self.spec.ref)  # type: ignore[assignment,arg-type]
+            maps, multiple = tuple(features.values()), self.prepare.multiple
+            padded = (-(-shape[0] // multiple) * multiple, -(-shape[1] // multiple) * multiple)
+            kept = Features(maps, maps[max(len(maps) - 2, 0)])
+            output = cast(RegionOutput, features_of(output, kept, shape, padded, self.spec.ref))
         if "masks" in want:
             output = replace(output, mask_logits=_by_image(masks(output.proposals), B))
         _check_gradient(output, images)
