@@ -127,7 +127,8 @@ def seen(texture: Tensor, at: Cast) -> Tensor:
     """
     if at.empty:
         return texture[..., :0, :0]
-    fine = F.adaptive_avg_pool2d(texture, [max(s >> at.level, 1) for s in at.texture]) if at.level else texture
+    h, w = (max(s >> at.level, 1) for s in at.texture)
+    fine = F.adaptive_avg_pool2d(texture, (h, w)) if at.level else texture
     read = F.grid_sample(fine, at.grid[None], mode="bilinear", padding_mode="border", align_corners=False)
     hit = at.inside.to(read)
     total = F.avg_pool2d(read * hit, at.taps)
