@@ -82,7 +82,7 @@ def main() -> None:
 
 def folder(method: Method, out: Path) -> Path:
     """Where the runs of a method are kept."""
-    return out / method.name.lower().replace(",", "").replace(" ", "-")
+    return out / method.name.lower().replace(",", "").replace("&", "").replace(":", "").replace(" ", "-")
 
 
 def run(method: Method, chosen: argparse.Namespace) -> None:

@@ -64,14 +64,6 @@ METHODS: tuple[Method, ...] = (
         page="../minimal-norm.md",
     ),
     Method(
-        "C&W L2",
-        "The same on 99 % of the pixels of a label map: our lift.",
-        "cw-l2",
-        "Carlini, Wagner, S&P 2017; dense form ours",
-        images=1,
-        page="../minimal-norm.md",
-    ),
-    Method(
         "SAGA, on classifiers",
         "CNN and ViT fooled by one perturbation, the ViT's gradient weighted by its attention (eq. 3).",
         "saga:eps=2/255",
@@ -106,10 +98,10 @@ METHODS: tuple[Method, ...] = (
     Method(
         "DAG",
         "Every pixel is driven to a wrong class of its own, until all have it.",
-        "dag",
+        "dag:steps=60",
         "Xie et al., ICCV 2017",
         shows=("goal_reached",),
-        images=4,
+        images=2,
         page="../attacks.md",
     ),
     Method(
@@ -150,7 +142,7 @@ METHODS: tuple[Method, ...] = (
         "One printed square misleads on what lies around it (eq. 7).",
         "patch",
         "Nesti et al., WACV 2022; Brown et al. 2017",
-        images=4,
+        images=2,
         page="../patches.md",
     ),
 )
