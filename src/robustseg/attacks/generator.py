@@ -27,6 +27,8 @@ class Generator(nn.Module):
     torch.Size([2, 3, 10, 12])
     """
 
+    radius: torch.Tensor
+
     def __init__(self, channels: int, width: int, radius: float) -> None:
         super().__init__()
         self.radius: Tensor

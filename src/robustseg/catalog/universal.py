@@ -72,7 +72,7 @@ def fit_tile(attack: Attack, model: Model, dataset: DataSet, seed: int = 0) -> A
     search = build.search(attack.entry, attack.params, one.objective, one.score, one.track, fit=looks, own=own)
     nothing = SemanticTarget(torch.zeros_like(tile[:, 0], dtype=torch.int64))
     problem = Problem(forward, tile, nothing, {}, lambda *draw: [seeds.generator(seed, KIND, *draw)], early_stop=False)
-    found = search(problem, Ball("linf", number(attack.eps, "eps"), box=False), None, 0)
+    found = search(problem, Ball("linf", number(attack.params["eps"], "eps"), box=False), None, 0)
     fault = int(found.fault[0])
     if fault in (BROKEN, ZERO) and float(found.score[0]) < 1:
         what = "not finite" if fault == BROKEN else "exactly zero at every step"

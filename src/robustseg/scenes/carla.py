@@ -115,7 +115,8 @@ class Camera:
         tick = self.world.tick()
         images = {kind: _of_tick(self.queues[kind], tick, kind, timeout) for kind in SENSORS}
         T = TURN @ np.array(images["rgb"].transform.get_inverse_matrix())
-        return framed({k: _bytes(im) for k, im in images.items()}, intrinsics(*self.size[::-1], self.fov), T, on)
+        wide, high = self.size[1], self.size[0]
+        return framed({k: _bytes(im) for k, im in images.items()}, intrinsics(wide, high, self.fov), T, on)
 
     def hang(self, name: str, texture: np.ndarray) -> None:
         """Paints the object's first material slot with a texture (h,w,3) uint8 sRGB, row 0 at the top."""

@@ -28,11 +28,11 @@ def draw_sky(rng: np.random.Generator, weather: str, sun: tuple[float, float] | 
     azimuth = rng.uniform(0, 2 * np.pi)
     if sun is not None:
         elevation, azimuth = np.radians(sun)
-    sun = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
+    towards = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
     low = np.exp(-np.degrees(elevation) / 14)  # 0.5 at 10 degrees, 0 at noon
     d = directions()
     up = np.clip(d[..., 2], 0, 1)[..., None]
-    near = np.clip(d @ sun, 0, 1)[..., None]
+    near = np.clip(d @ towards, 0, 1)[..., None]
     zenith = np.array([0.21, 0.38, 0.74]) * (1 - 0.35 * low)
     horizon = np.array([0.78, 0.87, 0.98]) * (1 - low) + np.array([0.98, 0.80, 0.62]) * low
     blue = zenith + (horizon - zenith) * (1 - up) ** 3.5
@@ -56,7 +56,7 @@ def draw_sky(rng: np.random.Generator, weather: str, sun: tuple[float, float] | 
     rim = panorama[HEIGHT // 2 - 6 : HEIGHT // 2 - 1].mean((0, 1))
     sky = Sky(
         panorama.astype(np.float32),
-        tuple(sun.tolist()),
+        tuple(towards.tolist()),
         tuple((strength * warm).tolist()),
         float(haze),
         tuple(rim.tolist()),
