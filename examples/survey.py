@@ -27,8 +27,8 @@ TEXT = """# The survey, method by method
 What every method of the survey does to a CNN and to a transformer of the [zoo](../zoo.md), measured on the first
 {images} images of `street:val` (256x512; classifiers: 100 crops of `street-crops:val`), seed {seed}, with the defaults
 of the catalog where the row does not say otherwise. Scores in %: mIoU (classifiers: accuracy), clean → attacked.
-Gradients are those spent on an image; seconds are wall time an image on the machine that made the page (one thread of
-an AMD EPYC, other work beside it). Made by
+Gradients are those spent on an image; seconds are wall time an image on the machine that made the page, which did other
+work beside it and paused some of the runs: upper bounds, no more. Made by
 
 ```bash
 {command}
@@ -36,9 +36,8 @@ an AMD EPYC, other work beside it). Made by
 
 {table}
 
-*goal reached*: pixels to change that took the label wanted; *background kept*: other pixels that kept theirs. What
-the survey claims in general is
-judged on [a page of its own](claims.md).
+{missing}*goal reached*: pixels to change that took the label wanted; *background kept*: other pixels that kept theirs. What
+the survey claims in general is judged on [a page of its own](claims.md).
 
 ## Pictures
 
@@ -71,9 +70,11 @@ def main() -> None:
     head = (
         "| method | the survey says | attack | CNN | transformer | gradients | s/img | source |\n" + "|---" * 8 + "|\n"
     )
+    absent = ", ".join(f"{m.name} (`{m.attack}`)" for m in METHODS if not summaries(m, chosen.out))
+    missing = f"Not run yet: {absent}.\n\n" if absent else ""
     command = f"python examples/survey.py --images {chosen.images} --seed {chosen.seed}"
     PAGE.write_text(
-        TEXT.format(images=chosen.images, seed=chosen.seed, command=command, table=head + "\n".join(rows),
+        TEXT.format(missing=missing, images=chosen.images, seed=chosen.seed, command=command, table=head + "\n".join(rows),
                     pictures="\n\n".join(pictures)),
         encoding="utf-8",
     )  # fmt: skip

@@ -19,9 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recipes.engine import cut_curve, save_checkpoint
 from robustseg.attacks.generator import Generator
 from robustseg.data import load_data
+from robustseg.defenses.training.checkpoint import cut_curve, save
 from robustseg.errors import UserError
 from robustseg.objectives.goals import displaced, embedded, hide_nearest
 from robustseg.objectives.semantic import stealthy
@@ -180,7 +180,7 @@ def train(
 
     def checkpoint() -> None:
         parts = {"made": made.state_dict(), "head": head.state_dict(), "optimiser": optimiser.state_dict()}
-        save_checkpoint(path, parts | {"step": step, "cpu_s": time.process_time() - cpu0})
+        save(path, parts | {"step": step, "cpu_s": time.process_time() - cpu0})
 
     def log(row: dict) -> None:
         row = {"step": step, "cpu_s": round(time.process_time() - cpu0, 1)} | {k: round(v, 4) for k, v in row.items()}

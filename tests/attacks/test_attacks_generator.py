@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from robustseg.attacks.generator import Generator, rebuilt
+from robustseg.attacks.generator import Generator
+from robustseg.catalog.generators import rebuilt
 
 
 def network(width=5, radius=0.1):

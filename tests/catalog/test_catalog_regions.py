@@ -12,7 +12,7 @@ from robustseg.errors import UserError
 from robustseg.models import maskrcnn
 from robustseg.types import QueryOutput
 
-NAMES = [e.name for e in entries() if "region" in e.output and e.name != "noise" and not e.natural]
+NAMES = [e.name for e in entries() if "region" in e.output and e.name not in ("noise", "patch") and not e.natural]
 TOUCHY = {"roi-box": {"drift": 10.0, "gain": 4}}  # boxes that follow the pixels
 
 

@@ -267,7 +267,7 @@ def test_the_model_is_left_as_it_was(tmp_path):
         ({"batch_size": "huge"}, "neither auto nor"),
         ({"shard": "3/2"}, "shard"),
         ({"eps": " , "}, "--eps is empty"),
-        ({"region": "skin", "attacks": ["pgd:region=skin"]}, "own region and --region"),
+        ({"region": "skin", "attacks": ["pgd:region=clothing"]}, "own region and --region"),
         ({"region": "nowhere.png"}, "neither a file"),
         ({"class_map": {"road": "lane"}}, "lacks"),
         ({"resize": "8x8"}, "data reference"),

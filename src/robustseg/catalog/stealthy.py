@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from robustseg.attacks.generator import rebuilt
 from robustseg.catalog.artefact import Artefact
 from robustseg.catalog.entry import Entry
+from robustseg.catalog.generators import rebuilt
 from robustseg.catalog.spec import COMMON, Params, canonical, number
 from robustseg.errors import UserError
 from robustseg.objectives.goals import displaced, embedded, hide_nearest
