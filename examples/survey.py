@@ -36,8 +36,8 @@ work beside it and paused some of the runs: upper bounds, no more. Made by
 
 {table}
 
-{missing}*goal reached*: pixels to change that took the label wanted; *background kept*: other pixels that kept theirs. What
-the survey claims in general is judged on [a page of its own](claims.md).
+{missing}*goal reached*: pixels to change that took the label wanted; *background kept*: other pixels that kept theirs.
+What the survey claims in general is judged on [a page of its own](claims.md).
 
 ## Pictures
 
@@ -74,8 +74,8 @@ def main() -> None:
     missing = f"Not run yet: {absent}.\n\n" if absent else ""
     command = f"python examples/survey.py --images {chosen.images} --seed {chosen.seed}"
     PAGE.write_text(
-        TEXT.format(missing=missing, images=chosen.images, seed=chosen.seed, command=command, table=head + "\n".join(rows),
-                    pictures="\n\n".join(pictures)),
+        TEXT.format(missing=missing, images=chosen.images, seed=chosen.seed, command=command,
+                    table=head + "\n".join(rows), pictures="\n\n".join(pictures)),
         encoding="utf-8",
     )  # fmt: skip
     print(PAGE)
