@@ -51,6 +51,17 @@ def test_newest_library_first(monkeypatch):
     assert probe.candidates() == [names[1], names[0], names[2]]
 
 
+def test_without_llvm_one_line_says_what_to_install(monkeypatch, mitsuba):
+    monkeypatch.setattr(probe, "choose", lambda: ("scalar_rgb", None))
+    before = mitsuba.variant()
+    try:
+        with pytest.warns(UserWarning, match="apt install libllvm19") as told:
+            assert probe.load.__wrapped__().variant() == "scalar_rgb"
+        assert "\n" not in str(told[0].message)
+    finally:
+        mitsuba.set_variant(before)
+
+
 def test_missing_mitsuba_is_one_line(monkeypatch, tmp_path):
     monkeypatch.setattr(probe.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError) as caught:

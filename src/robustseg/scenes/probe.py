@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
 from robustseg.errors import UserError
@@ -21,6 +22,7 @@ TRIAL = (
     "import mitsuba as mi; mi.set_variant('llvm_ad_rgb'); import numpy as np;"
     "print('mean', float(np.array(mi.render(mi.load_dict(mi.cornell_box()), spp=1)).mean()) > 0)"
 )
+SLOW = "no LLVM that works with mitsuba (LLVM 15 and 16 abort it): rendering without, slowly; apt install libllvm19"
 PATTERNS = (
     "/usr/lib/*/libLLVM*.so*",
     "/usr/lib/libLLVM*.so*",
@@ -39,6 +41,8 @@ def load():
     variant, library = choose()
     if library:
         os.environ["DRJIT_LIBLLVM_PATH"] = library
+    else:
+        warnings.warn(SLOW, stacklevel=2)
     import mitsuba as mi
 
     mi.set_variant(variant)
