@@ -121,7 +121,7 @@ def _wall(rng, p: Profile):
     """A poster on the gable of a house that stands behind an open lot."""
     s, front = 24.0, -(p.walk_span(-1)[1] + 0.4)
     wide, high = 4.2, 2.8
-    house = building(rng, s, s + 12, front, 10.0, -1, f"facade{rng.integers(4)}", int(rng.integers(2, 4)))
+    house = building(rng, s, s + 12, front, 10.0, -1, f"facade{rng.integers(4)}", 2)  # no balconies
     corners = rectangle((s - 0.22, front - 0.8 - wide / 2, 2.7 + rng.uniform(-0.3, 0.5)), np.pi, wide, high)
     board = Board("wall", corners, 1, BUILDING)
     return [*house, _panel(board, 0.18, 0.08)], board, (22.0, 8.0), p.lane_center(-1, 0), rng.uniform(1.35, 1.7)
