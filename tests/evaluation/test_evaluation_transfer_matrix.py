@@ -65,20 +65,24 @@ def test_the_same_call_again_makes_nothing(tmp_path):
 
 
 def test_what_is_carried_over_by_hand():
-    def summary(model, clean, attacked, spec):
+    def summary(model, clean, attacked, spec, other=0.9):
         shared = {"data": "d", "images": 5, "seed": 0, "tasks": ["semantic"], "failed": 0, "violations": 0}
         entry = {"name": "pgd", "eps": "1/255", "norm": "linf", "mIoU": attacked, "ci95": {"mIoU": [0.1, 0.2]}}
-        return {"model": model, "clean": {"mIoU": clean}, "attacks": {spec: entry}, "cautions": ["c"], **shared}
+        weak = spec.replace("pgd", "weak")
+        both = {spec: entry, weak: {**entry, "name": "weak", "mIoU": other}, "far": {**entry, "eps": "9", "mIoU": 0.0}}
+        return {"model": model, "clean": {"mIoU": clean}, "attacks": both, "cautions": ["c"], **shared}
 
     found = matrix(
         ["a", "b"],
         [
-            [summary("a", 0.6, 0.2, "pgd"), summary("b", 0.5, 0.4, "pgd,source=a")],
+            [summary("a", 0.6, 0.2, "pgd", 0.4), summary("b", 0.5, 0.4, "pgd,source=a", 0.4)],
             [summary("a", 0.6, 0.7, "pgd,source=b"), summary("b", 0.5, 0.3, "pgd")],
         ],
     )
     carried = [[c["carried"] for c in line] for line in found["attacks"]["pgd"]["cells"]]
     assert carried == [[1.0, 0.5], [-0.25, 1.0]]
+    weak = [[c["carried"] for c in line] for line in found["attacks"]["weak"]["cells"]]
+    assert weak[0] == [0.5, 0.5]  # equal harm is an equal share, whatever an attack does at home
     assert [c["score"] for c in found["clean"]] == [0.6, 0.5]
     assert found["cautions"] == ["a: c", "b: c"]
     lines = markdown(found).splitlines()

@@ -85,8 +85,8 @@ def matrix(models: Sequence[str], found: Sequence[Sequence[Mapping[str, Any]]], 
     """The content of ``transfer.json`` from the summaries ``found[surrogate][victim]``.
 
     ``attacks``: by spec, ``cells[surrogate][victim]`` with the leading score, its interval, and ``carried``, the loss
-    of that score relative to the victim's own white-box loss by the same attack: 0 no harm, 1 as bad; None where the
-    white-box attack does none.
+    of that score relative to the victim's loss by the strongest white-box attack of the run in the same ball: 0 no
+    harm, 1 as bad; None where none does harm. Not by the same attack: what helps to carry over weakens at home.
     """
     own = found[0][0]
     score = next((s for s in SCORES if own["clean"].get(s) is not None), SCORES[-1])
@@ -97,10 +97,14 @@ def matrix(models: Sequence[str], found: Sequence[Sequence[Mapping[str, Any]]], 
             [_cell(_entry(found[a][v], spec, models[a], a == v), score) for v in range(len(models))]
             for a in range(len(models))
         ]
-        for line in cells:
-            for v, cell in enumerate(line):
-                cell["carried"] = _carried(clean[v]["score"], cell["score"], cells[v][v]["score"])
         attacks[spec] = {"name": entry["name"], "eps": entry["eps"], "norm": entry["norm"], "cells": cells}
+    for entry in attacks.values():
+        rivals = [e for e in attacks.values() if (e["eps"], e["norm"]) == (entry["eps"], entry["norm"])]
+        for line in entry["cells"]:
+            for v, cell in enumerate(line):
+                home = [e["cells"][v][v]["score"] for e in rivals]
+                white = min((s for s in home if s is not None), default=None)
+                cell["carried"] = _carried(clean[v]["score"], cell["score"], white)
     every = [s for line in found for s in line]
     return {
         "models": list(models),

@@ -15,8 +15,8 @@ __all__ = ["lines", "markdown", "pages"]
 
 NAMES = {"accuracy": "accuracy", "IoU_prompted": "IoU of prompts"}
 NOTE = (
-    "In %, with the 95 % interval; lower is better for the attacker. After the comma the share of the victim's own "
-    "white-box loss that the attack carries over. The diagonal is the white-box attack."
+    "In %, with the 95 % interval; lower is better for the attacker. After the comma the loss as a share of "
+    "what the strongest white-box attack of the run takes from this victim in the same ball. The diagonal is white-box."
 )
 
 
