@@ -53,6 +53,19 @@ def test_noise_on_a_linear_model_leaves_the_gradient_and_a_curved_one_converges_
     assert errors[0] > 1.5 * errors[1] > 2.25 * errors[2] > 0  # halved every time, within what chance allows
 
 
+def test_the_error_of_an_expectation_falls_with_the_root_of_its_draws():
+    """``1/√k`` for k = 1, 4, 16, 64, measured against the mean of 256 other draws, which has an error of its own."""
+    images, labels = toys.scene(n=3, size=(24, 32), classes=2)
+    made = Expectation(noise=(0.05, 0.05), samples=512)
+    each = mean_gradient(made, 0.3 + 0.4 * images, labels, toys.Toy(toys.PixelLinear(), 2))
+    truth = each[256:].mean(0)
+    one = [
+        torch.stack([(part.mean(0) - truth).norm() for part in each[:256].split(k)]).mean() / (1 / k + 1 / 256) ** 0.5
+        for k in (1, 4, 16, 64)
+    ]
+    torch.testing.assert_close(torch.stack(one), one[0].expand(4), rtol=0.05, atol=0)
+
+
 def test_gain_scales_the_gradient_and_an_offset_leaves_it():
     images, labels = 0.3 + 0.2 * toys.scene(n=3, classes=2)[0], toys.scene(n=3, classes=2)[1]
     linear = toys.Toy(Linear(), 2)
