@@ -163,3 +163,22 @@ def test_scalar_and_llvm_agree_on_the_ids(mitsuba, tmp_path):
     assert np.median(np.abs(scalar["z"][both] - frame.depth_z[both])) < 1e-4
     blocks = [a.astype(float).reshape(6, 8, 12, 8, 3).mean((1, 3)) for a in (scalar["rgb"], frame.rgb)]
     assert np.abs(blocks[0] - blocks[1]).mean() < 6  # other random numbers, the same light
+
+
+def test_without_llvm_a_board_takes_a_texture_of_any_size(mitsuba, tmp_path):
+    code = (
+        "import sys, numpy as np\n"
+        "from robustseg.scenes import probe\n"
+        "probe.choose = lambda: ('scalar_rgb', None)\n"
+        "from robustseg.scenes.trajectory import trajectory\n"
+        "paper = lambda *size: np.full((*size, 3), 128, np.uint8)\n"
+        "look = {'poses': 1, 'size': (32, 64), 'spp': 2, 'light': False}\n"
+        "shown = [trajectory('wall', texture=paper(*size), **look)[0].rgb for size in ((3, 5), (8, 4))]\n"
+        "np.save(sys.argv[1], np.stack(shown))"
+    )
+    file = tmp_path / "two.npy"
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    subprocess.run([sys.executable, "-c", code, str(file)], check=True, env=env)
+    one, other = np.load(file).astype(float)
+    assert np.abs(one - other).max() <= 1
+    assert one.std() > 5

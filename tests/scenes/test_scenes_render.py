@@ -120,5 +120,8 @@ def test_the_bundled_pack_is_what_this_code_renders(mitsuba, tmp_path):
     load = lambda root, folder: np.array(Image.open(path_of(root, folder, 7))).astype(float)  # noqa: E731
     for folder in ("labels", "instances", "parts"):
         assert (load(pack, folder) == load(tmp_path, folder)).mean() > 0.999
-    assert np.abs(load(pack, "images") - load(tmp_path, "images")).mean() < 4
+    both = [load(root, "images") for root in (pack, tmp_path)]
+    if mitsuba.variant().startswith("scalar"):  # other random numbers: the same light, another grain
+        both = [a.reshape(a.shape[0] // 8, 8, a.shape[1] // 8, 8, 3).mean((1, 3)) for a in both]
+    assert np.abs(both[0] - both[1]).mean() < 4
     assert json.loads((tmp_path / "meta.json").read_text())["scenes"]["7"] == meta["scenes"]["7"]

@@ -91,9 +91,13 @@ def drive(site: Site, poses: int, size: tuple[int, int], path: int = 0) -> list[
     return cameras
 
 
-@dataclass(frozen=True)
+@dataclass
 class Stage:
-    """A site built in the renderer, where only the bitmap of the board is swapped."""
+    """A site built in the renderer, where only the bitmap of the board is swapped.
+
+    The scalar variant of Mitsuba (3.9) reads beyond a bitmap that is swapped for one of another size: there the site
+    is built anew for each size.
+    """
 
     site: Site
     mi: Any
@@ -102,20 +106,28 @@ class Stage:
     params: Any
     key: str
 
+    @classmethod
+    def of(cls, mi: Any, site: Site) -> Stage:
+        """Builds the site with the poster it comes with."""
+        built, order = mitsuba.build(mi, site.scene)
+        params = mi.traverse(built)
+        (key,) = (k for k in params.keys() if k.startswith("board.") and k.endswith("reflectance.data"))  # noqa: SIM118
+        return cls(site, mi, built, order, params, key)
+
     def hang(self, albedo: np.ndarray) -> None:
         """Puts a bitmap (h,w,3) of linear albedo on the board."""
+        if self.mi.variant().startswith("scalar") and albedo.shape != self.params[self.key].shape:
+            print_ = replace(self.site.scene.materials["board"], texture=np.zeros(albedo.shape, np.uint8))
+            scene = replace(self.site.scene, materials=self.site.scene.materials | {"board": print_})
+            new = Stage.of(self.mi, replace(self.site, scene=scene))
+            self.built, self.order, self.params = new.built, new.order, new.params
         self.params[self.key] = self.mi.TensorXf(np.ascontiguousarray(albedo, np.float32))
         self.params.update()
 
 
 @functools.lru_cache(maxsize=2)
 def _stage(kind: str, seed: int, weather: str | None, sun: tuple[float, float] | None) -> Stage:
-    site = billboard(kind, seed, weather, sun)
-    mi = load()
-    built, order = mitsuba.build(mi, site.scene)
-    params = mi.traverse(built)
-    (key,) = (k for k in params.keys() if k.startswith("board.") and k.endswith("reflectance.data"))  # noqa: SIM118
-    return Stage(site, mi, built, order, params, key)
+    return Stage.of(load(), billboard(kind, seed, weather, sun))
 
 
 @functools.lru_cache(maxsize=64)
