@@ -2,7 +2,7 @@ r"""The demo: a CNN and a transformer on rendered streets, five attacks, one pag
 
 The same on the command line, for each model:
 
-    robustseg evaluate --model zoo:street-unet --data street:val --limit 5 --keep 2 --eps 4/255 \
+    robustseg evaluate --model zoo:street-unet --data street:val --limit 3 --keep 2 --eps 4/255 \
                        --attack fgsm … --out runs/demo/street-unet
     robustseg compare  runs/demo/street-unet runs/demo/street-segformer --out runs/demo/report.html
 """
@@ -24,7 +24,7 @@ from robustseg.report.table import table
 from robustseg.terminal import bar
 
 MODELS = ("street-unet", "street-segformer")
-ATTACKS = ("fgsm", "pgd:steps=10", "segpgd:steps=10", "cospgd:steps=10", "hide:class=person,steps=20")
+ATTACKS = ("fgsm", "pgd:steps=10", "segpgd:steps=10", "cospgd:steps=10", "hide:class=person,steps=10")
 OUT = Path("runs/demo")
 
 
@@ -37,7 +37,7 @@ def main() -> None:
         folder = OUT / name
         with bar(f"loading zoo:{name}") as progress:
             summary = rs.evaluate(
-                f"zoo:{name}", "street:val", ATTACKS, eps="4/255", limit=5, keep=2, out=folder, progress=progress
+                f"zoo:{name}", "street:val", ATTACKS, eps="4/255", limit=3, keep=2, out=folder, progress=progress
             )
         console.print(f"\n[bold]{name}[/bold] on {summary['images']} rendered street scenes")
         console.print(table(summary))
