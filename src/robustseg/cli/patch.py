@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -89,3 +90,45 @@ def export_(
         raise UserError(f"{file} holds {found.kind!r}, no patch")
     high, wide = save_print(found.tensors["patch"], out, width, dpi)
     print(f"{out}: {wide} x {high} pixels, {width:g} m wide")
+
+
+@patch.command()
+def photos(
+    folder: Annotated[Path, typer.Argument(help="Folder with clean/, random/ and optimised/ photographs.")],
+    model: Annotated[str | None, typer.Option(help="Model that looks at them.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the scores (default: FOLDER/scored).")] = None,
+    longest: Annotated[int, typer.Option(help="Longer side in pixels that the model sees; larger ones shrink.")] = 1024,
+    tolerance: Annotated[int, typer.Option(help="Pixels around class borders that do not count.")] = 2,
+    template: Annotated[bool, typer.Option("--template", help="Write FOLDER/photos.csv to fill in, and stop.")] = False,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Score photographs of a real board: clean, random and optimised print, against the clean prediction.
+
+    Example: `robustseg patch photos field/ --model zoo:street-unet`
+    """
+    from robustseg.errors import UserError
+
+    if template:
+        from robustseg.data.photos import write_template
+
+        print(f"{write_template(folder)}: fill in metres, degrees and corners of every photograph (docs/patches.md)")
+        return
+    if model is None:
+        raise UserError("--model is missing: the model that looks at the photographs, e.g. zoo:street-unet")
+    with bar("photographs", unit="places") as progress:
+        from robustseg.evaluation.board_photos import score_photos
+
+        found = score_photos(folder, model, out=out, longest=longest, tolerance=tolerance, device=device, tick=progress)
+    from robustseg.report.photos import lines, page
+
+    target = out or folder / "scored"
+    html = page(target)
+    if json:
+        emit(found)
+        return
+    for line in lines(found):
+        print(line)
+    print(f"{target / 'summary.json'}; a page of it: {html}")
+    for caution in found["cautions"]:
+        print(f"warning: {caution}", file=sys.stderr)

@@ -98,16 +98,17 @@ def line_chart(
     y_title: str,
     description: str = "",
     step: bool = False,
+    top: float = 1.0,
 ) -> Markup:
-    """Lines with bands over a share in [0, 1]; ``ticks`` are (x, text) and span the axis; ``step``: best so far."""
-    left, right, top, bottom, height = 40, 12, 12, 46, 300
+    """Lines with bands over a share in [0, ``top``]; ``ticks``: (x, text), span the axis; ``step``: best so far."""
+    left, right, above, bottom, height = 40, 12, 12, 46, 300
     x0, x1 = ticks[0][0], ticks[-1][0]
 
     def at(x: float) -> float:
         return left + (x - x0) / ((x1 - x0) or 1) * (WIDTH - left - right)
 
     def up(y: float) -> float:
-        return top + (1 - min(max(y, 0.0), 1.0)) * (height - top - bottom)
+        return above + (1 - min(max(y / top, 0.0), 1.0)) * (height - above - bottom)
 
     def path(points: Sequence[tuple[float, float]]) -> str:
         out = f"M{points[0][0]:.1f} {points[0][1]:.1f}"
@@ -116,9 +117,10 @@ def line_chart(
         return out
 
     parts: list[Markup] = []
-    for y in (0, 0.2, 0.4, 0.6, 0.8, 1):
-        parts.append(el("path", d=f"M{left} {up(y):.1f}H{WIDTH - right}", cls="grid" if y else "axis"))
-        parts.append(el("text", f"{100 * y:.0f}", x=left - 7, y=up(y) + 4, cls="tick", text_anchor="end"))
+    for fifth in range(6):
+        y = fifth * top / 5
+        parts.append(el("path", d=f"M{left} {up(y):.1f}H{WIDTH - right}", cls="grid" if fifth else "axis"))
+        parts.append(el("text", f"{100 * y:.3g}", x=left - 7, y=up(y) + 4, cls="tick", text_anchor="end"))
     taken = -99.0
     for x, text in ticks:
         parts.append(el("path", d=f"M{at(x):.1f} {up(0):.1f}v4", cls="axis"))
@@ -128,8 +130,8 @@ def line_chart(
             taken = at(x)
     parts.append(el("text", x_title, x=(left + WIDTH - right) / 2, y=height - 6, cls="name", text_anchor="middle"))
     parts.append(
-        el("text", y_title, x=11, y=(top + height - bottom) / 2, cls="name", text_anchor="middle",
-           transform=f"rotate(-90 11 {(top + height - bottom) / 2:.0f})")
+        el("text", y_title, x=11, y=(above + height - bottom) / 2, cls="name", text_anchor="middle",
+           transform=f"rotate(-90 11 {(above + height - bottom) / 2:.0f})")
     )  # fmt: skip
     for s in series:
         band = [(at(p.x), up(p.low), up(p.high)) for p in s.points if p.low is not None and p.high is not None]
