@@ -11,12 +11,12 @@ from typing import NoReturn
 
 import typer
 
-from robustseg.cli import attack, know, patch, results, street, survey, train, transfer
+from robustseg.cli import attack, certify, know, patch, results, street, survey, train, transfer
 from robustseg.cli.app import app
 from robustseg.ops.memory import keep_freed
 from robustseg.terminal import guarded
 
-__all__ = ["app", "attack", "know", "main", "patch", "results", "street", "survey", "train", "transfer"]
+__all__ = ["app", "attack", "certify", "know", "main", "patch", "results", "street", "survey", "train", "transfer"]
 
 
 def main() -> NoReturn:
