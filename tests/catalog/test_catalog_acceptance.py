@@ -41,6 +41,7 @@ LIST = {
     "Distillation: FGSM fails, margins do not": "defenses/training/test_training_methods.py::test_distillation_fools_",
     "SAGA: rows of the rollout sum to one": "ops/test_rollout.py::test_of_a_classifier_it_is_the_class_row_of_the_",
     "SAGA: uniform attention, φ = 1": "ops/test_rollout.py::test_uniform_attention_says_nothing",
+    "SAGA: a map of the image, on classifiers too": "catalog/test_catalog_ensemble.py::test_one_label_an_image_leaves_",
     "SAGA: no ViT, BIM": "catalog/test_catalog_acceptance.py::test_saga_without_a_vit_is_bim_on_the_weighted_loss",
     "Fischer/Metzen: the goal": "objectives/test_objectives_goals.py::test_hide_is_the_exact_nearest_neighbour",
     "Metzen: gradient of a tile": "catalog/test_catalog_universal.py::test_the_gradient_of_a_tile_is_the_sum_of_those_",

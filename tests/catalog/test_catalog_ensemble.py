@@ -269,6 +269,18 @@ def test_saga_adds_the_two_gradients_as_published():
     assert (free != PHOTO)[0, 0].all()
 
 
+def test_one_label_an_image_leaves_the_rollout_a_map_of_the_image():
+    """The label map of a classifier is 1x1; φ is not."""
+    one = LABEL[:, :1, :1]
+    said = wrap(ViT(PATCH), classes=["red", "other"], task="classification")
+    found, wide = (
+        attack("saga:steps=1,step_size=eps", eps=EPS)(m, PHOTO, y).images for m, y in ((said, one), (VIT, LABEL))
+    )
+    assert torch.equal(found, wide)
+    assert (found == PHOTO)[0, 0, :2, -2:].all()
+    assert (found != PHOTO)[0, 0, 4:, :4].all()
+
+
 @pytest.mark.parametrize("spec", ["saga@paper", "saga", "saga:rollout=none", "pgd:steps=10"])
 def test_vit_and_cnn_fall_together(spec):
     found = attack(spec, eps=0.08)([VIT, CLASSIFIER], PHOTO, LABEL)

@@ -156,9 +156,10 @@ def _renamed(target: SemanticTarget, names: tuple[str, ...], model: Model) -> Se
 def _rollouts(view: View, target: SemanticTarget) -> list[Tensor | None]:
     """φ of every member whose output carries its attention; a counted pixel weighs 1, as in the mean of the loss."""
     found: list[Tensor | None] = []
+    size = (int(view.x.shape[-2]), int(view.x.shape[-1]))  # not that of the labels: a classifier has one of them
     for part, mine in zip(_views(view), _members(target), strict=True):
         attention = part.output.extras.get("attention") if isinstance(part.output, DenseOutput) else None
-        found.append(None if attention is None else rollout(attention, mine.valid.to(view.x.dtype)))
+        found.append(None if attention is None else rollout(attention, mine.valid.to(view.x.dtype), size))
     return found
 
 

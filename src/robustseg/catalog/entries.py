@@ -203,6 +203,7 @@ _ENTRIES = (
         errata="The rollout multiplies the gradient, not the image as printed. The authors' weights (a_ViT = 1 - 2e-4, "
         "a_BiT = 2e-4) belong to losses averaged over batches of 8 and 2; for losses of single images they are "
         "weights=1/0.0008, ViT first. The best iterate is returned; theirs is the last.",
+        version=2,
     ),
     Entry(
         "universal",

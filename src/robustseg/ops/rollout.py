@@ -14,10 +14,11 @@ __all__ = ["rollout"]
 TINY = 1e-30
 
 
-def rollout(attention: Attention, weight: Tensor) -> Tensor:
+def rollout(attention: Attention, weight: Tensor, size: tuple[int, int] | None = None) -> Tensor:
     """How much every pixel was looked at for the answer at the weighted pixels: ``φ (B,1,H,W)`` in [0,1], detached.
 
-    ``weight (B,H,W)`` float, non-negative: the weight of a pixel in the loss. Every layer passes half of its mass on by
+    ``weight (B,h,w)`` float, non-negative: the weight of a label in the loss; ``size``: that of the image, where it is
+    not that of the labels (a classifier has one label an image). Every layer passes half of its mass on by
     attention (mean of the heads) and half along the residual path; layers multiply from the output to the image. The
     largest token is 1, then bilinear to the pixels, as in SAGA's code; an image without weight has φ = 1.
 
@@ -35,7 +36,7 @@ def rollout(attention: Attention, weight: Tensor) -> Tensor:
     [[[[0.0, 1.0]]]]
     """
     with torch.no_grad():
-        size = (int(weight.shape[-2]), int(weight.shape[-1]))
+        size = size or (int(weight.shape[-2]), int(weight.shape[-1]))
         seen = _at_network(attention, weight)
         tokens = _tokens(attention, seen)
         tokens = tokens / tokens.flatten(1).amax(1).clamp_min(TINY).view(-1, 1, 1)
