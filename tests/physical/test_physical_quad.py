@@ -10,14 +10,15 @@ import torch
 
 from robustseg.errors import UserError
 from robustseg.ops import warp
-from robustseg.physical import quad
+from robustseg.physical import photo, quad
 from robustseg.physical.placement import corners_of, plane, project
 
 GOOD = [[2.0, 1], [10, 2], [9, 7], [3, 6]]
 
 
-def test_examples():
-    found = doctest.testmod(quad)
+@pytest.mark.parametrize("module", [photo, quad])
+def test_examples(module):
+    found = doctest.testmod(module)
     assert found.attempted > 0
     assert found.failed == 0
 

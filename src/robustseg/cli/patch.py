@@ -132,3 +132,26 @@ def photos(
     print(f"{target / 'summary.json'}; a page of it: {html}")
     for caution in found["cautions"]:
         print(f"warning: {caution}", file=sys.stderr)
+
+
+@patch.command()
+def simulate(
+    folder: Annotated[Path, typer.Argument(help="Folder that `patch optimise --scene` has written.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for the photographs (default: FOLDER/photos).")] = None,
+    fast: Fast = False,
+    places: Annotated[int | None, typer.Option(min=1, help="Places to photograph from.")] = None,
+) -> None:
+    """Make photographs of a rendered board by formula (print, hand, sensor, JPEG): a rehearsal, never a result.
+
+    Example: `robustseg patch simulate runs/board`
+    """
+    with bar("photographs", unit="prints") as progress:
+        from robustseg.evaluation.board_patch import FAST
+        from robustseg.evaluation.board_simulated import simulate_photos
+
+        target = out or folder / "photos"
+        found = simulate_photos(folder, target, plan=FAST if fast else None, places=places, tick=progress)
+    number = sum("/" not in name for name in found["photos"])
+    print(
+        f"{target}: SIMULATED photographs from {number} places; score them: robustseg patch photos {target} --model …"
+    )
