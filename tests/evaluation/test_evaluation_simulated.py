@@ -62,11 +62,13 @@ def test_the_folder_is_one_of_photographs_and_the_board_lies_where_it_says(board
     assert [p.distance for p in photos.places] == [3.0, 4.0]
     assert list(photos.places[0].photos) == ["clean", "repeat", "random", "grey", "optimised"]
     where = set()
+    light = np.linspace(0, 4, 2000)
+    curve = tone.display(torch.from_numpy(light)).numpy()
     for place in photos.places:
         for photo in place.photos.values():
             corners = np.array(photo.corners)
             with Image.open(photo.path) as opened:
-                pixels = np.asarray(opened).astype(float)
+                pixels = np.interp(np.asarray(opened) / 255, curve, light)  # back through the tone curve
             apart = np.abs(pixels - pixels[2, 2]).sum(-1)
             seen = apart > apart[24, 48] / 2
             y, x = np.nonzero(seen)

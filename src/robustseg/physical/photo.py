@@ -36,7 +36,7 @@ class Gamut:
         >>> Gamut(0.0, 1.0, 1.0).printed(torch.full((3, 1, 1), 0.5)).flatten().round(decimals=4).tolist()
         [0.5, 0.5, 0.5]
         >>> red = Gamut(0.0, 1.0, 0.0).printed(torch.tensor([1.0, 0, 0]).view(3, 1, 1))
-        >>> tone.to_linear(red).flatten().round(decimals=4).tolist()
+        >>> [round(v, 4) for v in tone.to_linear(red).flatten().tolist()]
         [0.2126, 0.2126, 0.2126]
         """
         light = tone.to_linear(texture)
