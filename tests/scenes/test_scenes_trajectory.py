@@ -1,6 +1,5 @@
 """Frames before a billboard: mask, light and texture against the plane's own geometry."""
 
-import importlib
 import json
 
 import numpy as np
@@ -114,32 +113,6 @@ def test_corners_project_onto_the_edge_of_the_mask(frames):
     y, x = np.nonzero(frame.board_mask)
     assert np.abs(np.array([x.min(), y.min()]) - low).max() < 1.5
     assert np.abs(np.array([x.max() + 1, y.max() + 1]) - high).max() < 1.5
-
-
-@pytest.fixture
-def scalar(mitsuba, monkeypatch):
-    """The variant of machines without LLVM."""
-    was, where = mitsuba.variant(), importlib.import_module("robustseg.scenes.trajectory")
-    for kept in (where._stage, where._level):
-        kept.cache_clear()  # scenes belong to their variant
-    mitsuba.set_variant("scalar_rgb")
-    yield
-    mitsuba.set_variant(was)
-    for kept in (where._stage, where._level):
-        kept.cache_clear()
-
-
-def test_without_llvm_textures_of_any_size_hang_on_the_board(scalar):
-    """A scalar variant reads beyond the end of a bitmap smaller than the first: light that is no number."""
-    small = {"kind": "truck", "poses": 1, "size": (16, 32), "spp": 2}
-    (first,) = trajectory(**small)
-    (second,) = trajectory(**small, texture=np.ones((3, 5, 3), np.float32), light=False)
-    m = first.board_mask
-    assert m.sum() >= 4
-    assert first.gain is not None and first.dark is not None and second.exposed is not None  # noqa: PT018
-    assert np.isfinite(first.gain).all()
-    assert first.gain[m].min() > 0
-    assert error(second.exposed[m], (first.dark + first.gain)[m]) < 0.5 * error(second.exposed[m], first.dark[m])
 
 
 @pytest.mark.parametrize(
