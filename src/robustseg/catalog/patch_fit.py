@@ -166,10 +166,11 @@ def search_patch(
 
     def looks(draws: Draws, restart: int, step: int, last: bool) -> Iterable[Look]:
         judged = last or step % max(-(-steps // JUDGEMENTS), 1) == 0
-        for picture in () if last else _turn(shown, batch, seed, step):
+        for place, picture in enumerate(() if last else _turn(shown, batch, seed, step)):
             mine = lambda *draw, name=picture.name: [seeds.generator(seed, name, *draw)]  # noqa: E731
             sight = picture.varied(seeds.generator(seed, f"{picture.name}/{KIND}", restart, step))
-            yield Look(apply(picture, sight, False), True, not judged, mine)
+            # some look must score; under an expectation that is a forward of its own, so one of the batch does
+            yield Look(apply(picture, sight, False), True, not judged and place == 0, mine)
         for picture in shown if judged else ():
             mine = lambda *draw, name=picture.name: [seeds.generator(seed, name, *draw)]  # noqa: E731
             yield Look(apply(picture, picture.still, True), False, True, mine)

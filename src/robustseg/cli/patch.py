@@ -47,6 +47,7 @@ def evaluate(
     folder: Annotated[Path, typer.Argument(help="Folder that `patch optimise` has written.")],
     fast: Fast = False,
     model: Annotated[str | None, typer.Option(help="Another model than it was fitted on.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for what is found (default: FOLDER).")] = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
@@ -58,14 +59,18 @@ def evaluate(
         from robustseg.evaluation.board_patch import FAST
         from robustseg.evaluation.board_table import evaluate_board
 
-        found = evaluate_board(folder, model=model, plan=FAST if fast else None, device=device, tick=progress)
+        found = evaluate_board(folder, model=model, plan=FAST if fast else None, out=out, device=device, tick=progress)
+    from robustseg.report.board import lines, page
+
+    html = page(out or folder)
     if json:
         emit(found)
         return
-    print(f"{'mIoU outside the board':24}{'warped':>10}{'rendered':>10}")
-    for name in found["warp"]:
-        print(f"{name:24}{found['warp'][name]['mIoU']:>10.1%}{found['rerendered'][name]['mIoU']:>10.1%}")
-    print(folder / "summary.json")
+    for line in lines(found):
+        print(line)
+    print(f"{(out or folder) / 'summary.json'}; a page of it: {html}")
+    for caution in found["cautions"]:
+        print(f"warning: {caution}", file=sys.stderr)
 
 
 @patch.command("export")

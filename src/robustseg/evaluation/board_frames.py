@@ -9,16 +9,19 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy import ndimage
 from torch import Tensor
 
 from robustseg.data.classes import match, remap
+from robustseg.data.objects import SMALLEST, visible
 from robustseg.errors import UserError
 from robustseg.evaluation.device import choose
 from robustseg.physical.cast import cast
 from robustseg.physical.light import Lit
 from robustseg.physical.placement import plane
 from robustseg.scenes import CLASSES, Frame
-from robustseg.types import Model, SemanticTarget
+from robustseg.tasks import truth
+from robustseg.types import Model, Sample, SemanticTarget
 
 __all__ = ["KINDS", "Shoot", "Tick", "View", "loaded", "photograph", "shoot", "usable", "view"]
 
@@ -31,13 +34,15 @@ KINDS = {"billboard": "roadside", "roadside": "roadside", "wall": "wall", "truck
 @dataclass(frozen=True)
 class View:
     """One pose: ``image (1,3,H,W)`` as rendered, its truth, the board in it; ``mask (H,W)``, the pixels whose middle it
-    is, which are not scored; metres to the board, degrees off its normal, pixels of it that are to be seen."""
+    is, which are not scored; ``away (H,W)``: pixels from its edge, 0 beside it; metres to the board, degrees off its
+    normal, pixels of it that are to be seen."""
 
     name: str
     image: Tensor
     target: SemanticTarget
     lit: Lit
     mask: Tensor
+    away: Tensor
     distance: float
     angle: float
     pixels: int
@@ -71,7 +76,18 @@ def view(frame: Frame, texture: tuple[int, int], model: Model, name: str) -> Vie
     lit = Lit(image, light(frame.dark), gain, visible, at)
     eye = -frame.T_cw[:3, :3].T @ frame.T_cw[:3, 3]
     distance, angle = board.seen_from(eye)
-    return View(name, image, SemanticTarget(labels), lit, mask, distance, angle, int(mask.sum()))
+    target = _segments(frame, name, image, labels, model) if "panoptic" in model.spec.tasks else SemanticTarget(labels)
+    there = frame.board_mask.any()  # the distance to nothing is not defined
+    steps = ndimage.distance_transform_edt(~frame.board_mask) if there else np.full(frame.label.shape, np.inf)
+    away = torch.from_numpy(np.asarray(steps, np.float64) - 1).clamp_min(0)
+    return View(name, image, target, lit, mask, away, distance, angle, int(mask.sum()))
+
+
+def _segments(frame: Frame, name: str, image: Tensor, labels: Tensor, model: Model) -> SemanticTarget:
+    """The truth with its segments; specks are no objects, as in the street data."""
+    objects = torch.from_numpy(visible(frame.instance.astype(np.int32), SMALLEST))
+    sample = Sample(name, image[0].cpu(), labels[0].cpu(), objects)
+    return truth.target([sample], truth.things_of(model), 255).to(labels.device)
 
 
 def shoot(scene: str, seed: int, *, poses: int, size: tuple[int, int], path: int, texture: Any = None) -> list[Frame]:

@@ -30,7 +30,14 @@ from robustseg.types import DataSet, Model
 
 __all__ = ["FAST", "FULL", "Plan", "optimise_board"]
 
-SCENE_OPTIONS = {"vary": "brightness:0.1+contrast:0.1+noise:0.05", "smooth": "0.1", "update": "adam"}
+# few poses are learned by heart; the camera that turns and zooms a little is drawn anew each step and costs no render
+SCENE_OPTIONS = {
+    "vary": "brightness:0.1+contrast:0.1+noise:0.05",
+    "eot": "rotate:1+shift:0.03+scale:0.9-1.15",
+    "smooth": "0.1",
+    "step_size": "0.1",
+    "update": "adam",
+}
 
 
 @dataclass(frozen=True)
@@ -44,8 +51,8 @@ class Plan:
     batch: int
 
 
-FULL = Plan((256, 512), 12, 8, 200, 4)
-FAST = Plan((128, 256), 4, 3, 40, 2)
+FULL = Plan((256, 512), 12, 16, 400, 4)
+FAST = Plan((128, 256), 4, 6, 200, 2)
 
 
 def optimise_board(
@@ -83,9 +90,10 @@ def optimise_board(
     artefact.save(folder / "patch.safetensors")
     save_print(artefact.tensors["patch"], folder / "patch.png", wide)
     about = {
-        "scene": scene, "seed": seed, "model": network.spec.ref, "attack": attack.spec, "texture": list(size),
-        "board_m": [wide, high], "size": list(plan.size), "poses": plan.poses, "held_out": plan.held_out,
-        "steps": plan.steps, "forwards": artefact.forwards, "backwards": artefact.backwards,
+        "scene": scene, "seed": seed, "model": network.spec.ref, "given": spec, "attack": attack.spec,
+        "fast": plan == FAST, "texture": list(size), "board_m": [wide, high], "size": list(plan.size),
+        "poses": plan.poses, "held_out": plan.held_out, "steps": plan.steps, "forwards": artefact.forwards,
+        "backwards": artefact.backwards,
     }  # fmt: skip
     write_json(folder / "optimise.json", about)
     tell(2, 2, "done")

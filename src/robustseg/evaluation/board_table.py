@@ -1,12 +1,13 @@
 """The table of a billboard's patch: every texture warped into a drive that it was not fitted on, and rendered there.
 
-Scores are taken outside the board, beside a harmless, a random and a grey texture, in all and pose by pose, with
-distance and angle. How far the warp is from the render stands beside them.
+Scores are taken outside the board, beside a harmless, a random and a grey texture: in all, pose by pose with distance
+and angle, and by distance from the board in the picture. How far the warp is from the render stands beside them.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,18 +18,21 @@ from torch import Tensor
 
 from robustseg.catalog.artefact import Artefact
 from robustseg.errors import UserError
-from robustseg.evaluation import referee
 from robustseg.evaluation.board_frames import Shoot, Tick, View, loaded, photograph, shoot, usable, view
-from robustseg.evaluation.board_patch import Plan
-from robustseg.evaluation.colours import save_rgb
+from robustseg.evaluation.board_patch import FAST, Plan
+from robustseg.evaluation.board_pictures import animate, shown
+from robustseg.evaluation.board_scores import Row, gap, observe, scores
+from robustseg.evaluation.bootstrap import FEWEST
+from robustseg.evaluation.colours import palette
 from robustseg.evaluation.files import write_json
 from robustseg.ops import seeds
 from robustseg.ops.state import frozen
-from robustseg.tasks.scoring import mean_iou
-from robustseg.tasks.semantic import statistics
+from robustseg.tasks.truth import things_of
 from robustseg.types import Model
 
 __all__ = ["evaluate_board"]
+
+MOVED = {"clean": "own poster", "random": "random texture", "grey": "grey", "optimised": "optimised patch"}
 
 
 def evaluate_board(
@@ -36,16 +40,17 @@ def evaluate_board(
     *,
     model: str | Model | None = None,
     plan: Plan | None = None,
+    out: str | Path | None = None,
     device: str = "auto",
     tick: Tick | None = None,
     shoot: Shoot = shoot,
 ) -> dict[str, Any]:
     """Judge the patch of ``folder`` on a drive that it was not fitted on; writes ``summary.json`` and pictures.
 
-    Returns ``{"warp": {"clean"|"random"|"grey"|"optimised": scores}, "rerendered": {…}, "poses": […]}`` with scores
-    ``mIoU`` (over all poses), ``aAcc`` and ``changed`` (share of pixels predicted otherwise than with the clean board),
-    outside the board, in shares. ``model``: another one than it was fitted on. Raises UserError for a folder without a
-    patch.
+    Returns ``{"warp": {"clean"|"random"|"grey"|"optimised": scores}, "rerendered": {…}, "difference": {"warp": …,
+    "rerendered": …}, "poses": […]}``: ``board_scores.scores`` outside the board, and the optimised minus the random
+    texture with paired intervals. ``model``: another one than it was fitted on; ``out``: where to write, default the
+    folder itself. Raises UserError for a folder without a patch.
     """
     path, tell = Path(folder), tick or (lambda *_: None)
     if not (path / "optimise.json").is_file() or not (path / "patch.safetensors").is_file():
@@ -77,39 +82,65 @@ def evaluate_board(
             images["rerendered"][name] = [photograph(f).to(v.image) for f, v in zip(again, views, strict=True)]
         tell(done, len(textures), "rendering")
     with frozen(network.module):
-        rows = {d: {n: _rows(network, many, views) for n, many in found.items()} for d, found in images.items()}
+        clean = observe(network, images["warp"]["clean"], views, None)
+        rows = {
+            d: {n: clean if n == "clean" else observe(network, many, views, clean) for n, many in found.items()}
+            for d, found in images.items()
+        }
+    things, classes = things_of(network), network.spec.classes
     summary = {
-        **{d: {n: _scores(r, rows[d]["clean"]) for n, r in found.items()} for d, found in rows.items()},
+        "kind": "board",
+        "simulated": True,
+        **{d: {n: scores(r, things) for n, r in found.items()} for d, found in rows.items()},
+        "difference": {d: gap(r["optimised"], r["random"], classes, things) for d, r in rows.items()},
         "fidelity_dB": {n: _psnr(images["warp"][n], images["rerendered"][n], views) for n in textures if n != "clean"},
-        "poses": [_pose(i, v, rows) for i, v in enumerate(views)],
+        "poses": [_pose(i, v, rows, things) for i, v in enumerate(views)],
         "model": network.spec.ref,
+        "size": list(size),
+        "fast": plan == FAST,
+        "palette": palette(classes),
+        "folder": str(folder),
         "about": about,
     }
-    write_json(path / "summary.json", summary)
+    summary["cautions"] = cautions(summary)
+    target = Path(out) if out else path
+    target.mkdir(parents=True, exist_ok=True)
+    if target.resolve() != path.resolve() and (path / "patch.png").is_file():
+        shutil.copyfile(path / "patch.png", target / "patch.png")
+    write_json(target / "summary.json", summary)
     nearest = min(range(len(views)), key=lambda i: views[i].distance)
     for domain, found in images.items():
         for name, many in found.items():
-            save_rgb(path / f"{domain}_{name}.png", many[nearest][0].cpu().numpy())
+            shown(target / f"{domain}_{name}.png", many[nearest][0])
+    animate(target / "drive.webp", {
+        MOVED[n]: [(image[0], row["labels"]) for image, row in zip(images["rerendered"][n], rows["rerendered"][n])]
+        for n in ("clean", "random", "optimised")
+    }, [f"{v.distance:.0f} m" for v in views], list(summary["palette"].values()))  # fmt: skip
     return summary
 
 
-def _rows(model: Model, images: Sequence[Tensor], views: Sequence[View]) -> list[dict[str, Any]]:
-    found = []
-    for image, v in zip(images, views, strict=True):
-        labels = referee.predict(model, image)[0].labels
-        assert labels is not None
-        target = v.target.labels.cpu()
-        row = statistics(labels.cpu(), target, classes=len(model.spec.classes), ignore=v.target.ignore)[0]
-        found.append({**row, "labels": labels.cpu(), "counts": target != v.target.ignore})
-    return found
-
-
-def _scores(rows: Sequence[Mapping[str, Any]], clean: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    inter, pred, target = (np.sum([r[k] for r in rows], 0) for k in ("inter", "pred", "target"))
-    valid = sum(r["valid"] for r in rows)
-    other = sum(int(((r["labels"] != c["labels"]) & r["counts"]).sum()) for r, c in zip(rows, clean, strict=True))
-    right = sum(r["right"] for r in rows)
-    return {"mIoU": float(mean_iou(inter, pred, target)), "aAcc": right / valid, "changed": other / valid}
+def cautions(found: Mapping[str, Any]) -> list[str]:
+    """What the numbers of a summary say against themselves, a sentence each."""
+    pair, poses = found["difference"]["rerendered"], len(found["poses"])
+    ci = pair["ci95"]["changed"]
+    said = []
+    if ci is None:
+        said.append(f"{poses} poses are too few for intervals; {FEWEST} or more have them.")
+    elif ci[0] <= 0:
+        said.append(
+            "Rendered again, the optimised texture is not clearly worse for the model than a random one: the interval "
+            "of changed pixels holds zero."
+        )
+    unseen = sum(p["board_pixels"] == 0 for p in found["poses"])
+    if unseen:
+        said.append(f"In {unseen} of {poses} poses the board is not to be seen; they count all the same.")
+    warped, rendered = (found["difference"][d]["changed"] for d in ("warp", "rerendered"))
+    if warped > 0 and rendered < warped / 2:
+        said.append(
+            "Rendered again the patch loses more than half of what it does as a warp; trust the rendered column."
+        )
+    said.append("One street, one drive and one fit: intervals are over poses, not over streets, seeds or fits.")
+    return said
 
 
 def _psnr(first: Sequence[Tensor], second: Sequence[Tensor], views: Sequence[View]) -> float | None:
@@ -119,6 +150,6 @@ def _psnr(first: Sequence[Tensor], second: Sequence[Tensor], views: Sequence[Vie
     return None if error == 0 else float(-10 * np.log10(error))
 
 
-def _pose(i: int, v: View, rows: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]) -> dict[str, Any]:
-    scores = {d: {n: _scores([r[i]], [found["clean"][i]]) for n, r in found.items()} for d, found in rows.items()}
-    return {"distance_m": round(v.distance, 2), "angle_deg": round(v.angle, 1), "board_pixels": v.pixels, **scores}
+def _pose(i: int, v: View, rows: Mapping[str, Mapping[str, Sequence[Row]]], things: Sequence[bool]) -> dict[str, Any]:
+    found = {d: {n: scores([r[i]], things) for n, r in by.items()} for d, by in rows.items()}
+    return {"distance_m": round(v.distance, 2), "angle_deg": round(v.angle, 1), "board_pixels": v.pixels, **found}
