@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from robustseg import catalog
-from robustseg.catalog import patch
 from robustseg.catalog.artefact import Artefact
 from robustseg.catalog.patch_fit import Picture, inside, search_patch
 from robustseg.catalog.running import side
@@ -23,10 +22,11 @@ from robustseg.catalog.vary import variation
 from robustseg.errors import UserError
 from robustseg.evaluation.board_frames import Shoot, Tick, View, loaded, shoot, usable, view
 from robustseg.evaluation.files import write_json
+from robustseg.evaluation.patch_spec import asked_patch, nothing_to_fit_on
 from robustseg.ops.state import frozen
 from robustseg.physical.export import save_print
 from robustseg.physical.hanging import Variation, printed
-from robustseg.types import DataSet, Model
+from robustseg.types import Model
 
 __all__ = ["FAST", "FULL", "Plan", "optimise_board"]
 
@@ -101,16 +101,7 @@ def optimise_board(
 
 
 def _attack(spec: str, size: tuple[int, int], plan: Plan) -> catalog.Attack:
-    given = catalog.attack(spec)
-    if given.entry.fits != patch.KIND or patch.filled(given.params) or "file" in given.params:
-        raise UserError(f"{spec} is no patch to fit; write patch, or patch:gamma=dynamic,smooth=0.2")
-    for key in ("size", "at", "images"):
-        if key in given.given:
-            raise UserError(f"{spec}: {key}= is for patches in images; a billboard hangs where it hangs")
-    extra = {k: v for k, v in SCENE_OPTIONS.items() if k not in given.given}
-    steps = {"steps": str(plan.steps), "batch": str(plan.batch)}
-    extra |= {k: v for k, v in steps.items() if k not in given.given}
-    made = catalog.attack(given, size=f"{size[0]}x{size[1]}", **extra)
+    made = asked_patch(spec, size, plan.steps, plan.batch, SCENE_OPTIONS, "a billboard")
     varies = variation(made.params["vary"])
     if varies.moves or varies.blur != (0.0, 0.0):
         raise UserError(f"{spec}: poses of the camera move a billboard; vary= takes brightness, contrast and noise")
@@ -121,20 +112,12 @@ def _fit(
     attack: catalog.Attack, model: Model, views: Sequence[View], size: tuple[int, int], seed: int, ref: str
 ) -> Artefact:
     varies = variation(attack.params["vary"])
-    inner, spent = inside(attack, model, _none(attack), seed)
+    inner, spent = inside(attack, model, nothing_to_fit_on(attack, "a billboard"), seed)
     shown = [_picture(inner, model, v, size, varies) for v in views]
     shown = [p for p in shown if bool(p.side.applicable[0])]
     if not shown:
         raise UserError(f"{attack.spec} has nothing to do in any pose; choose another class or target")
     return search_patch(attack, model, shown, size, seed, ref, spent + len(views) * int(inner.needs_clean))
-
-
-def _none(attack: catalog.Attack) -> DataSet:
-    class Nothing:
-        def __getattr__(self, name: str) -> Any:
-            raise UserError(f"{attack.spec}: this loss must learn from other images first; use another for a billboard")
-
-    return Nothing()  # type: ignore[return-value]
 
 
 def _picture(inner: catalog.Attack, model: Model, v: View, size: tuple[int, int], varies: Variation) -> Picture:

@@ -29,18 +29,17 @@ from robustseg.errors import UserError
 from robustseg.evaluation import referee
 from robustseg.evaluation.beside import Row, compared, difference, score
 from robustseg.evaluation.board_frames import Tick, loaded
-from robustseg.evaluation.colours import coloured, palette, save_rgb
+from robustseg.evaluation.colours import palette
 from robustseg.evaluation.device import repeatable
 from robustseg.evaluation.files import write_json
+from robustseg.evaluation.shots import IGNORE, keep, row
 from robustseg.ops import digest, warp
 from robustseg.ops.state import frozen
 from robustseg.physical import quad
-from robustseg.tasks.semantic import statistics
 from robustseg.types import Model
 
 __all__ = ["SIMULATED", "score_photos"]
 
-IGNORE = 65535
 SIMULATED = "SIMULATED: rendered frames made into photographs by a formula; no printer and no camera had a part in it"
 MISPLACED = 1.5  # pixels that the corners of two photographs may disagree after the best turn and shift
 
@@ -93,10 +92,12 @@ def score_photos(
             tell(n, len(photos.places), place.name)
             taken = _taken(place, network, longest)
             counts = _counts(taken, tolerance)
-            mine = {b: _row(t.labels, taken["clean"].labels, counts, len(classes)) for b, t in taken.items()}
-            for board, row in mine.items():
-                rows.setdefault(board, {})[place.name] = row
-            _keep(pictures, n, taken, counts, colours)
+            clean = taken["clean"]
+            mine = {b: row(t.labels, clean.labels, counts, len(classes)) for b, t in taken.items()}
+            for board, one in taken.items():
+                rows.setdefault(board, {})[place.name] = mine[board]
+                stem = pictures / f"{n:03d}_{board}"
+                keep(stem, one.image, one.labels, (clean.image, clean.labels), counts, colours)
             listed.append(_place(n, place, taken, counts, mine, classes))
     tell(len(photos.places), len(photos.places), "done")
     summary = {
@@ -204,11 +205,6 @@ def _counts(taken: Mapping[str, _Taken], tolerance: int) -> Tensor:
     return seen & ~board
 
 
-def _row(labels: Tensor, clean: Tensor, counts: Tensor, classes: int) -> Row:
-    truth = torch.where(counts, clean, IGNORE)
-    return statistics(labels[None], truth[None], classes=classes, ignore=IGNORE)[0]
-
-
 def _place(
     n: int, place: Place, taken: Mapping[str, _Taken], counts: Tensor, rows: Mapping[str, Row], classes: Sequence[str]
 ) -> dict[str, Any]:
@@ -220,29 +216,11 @@ def _place(
         "counted_share": float(counts.float().mean()),
         "pictures": f"{n:03d}",
         "boards": {
-            b: {**score([row], classes), "laid": taken[b].how, "moved_px": round(taken[b].moved, 2),
+            b: {**score([one], classes), "laid": taken[b].how, "moved_px": round(taken[b].moved, 2),
                 "corners_off_px": round(taken[b].left, 2)}
-            for b, row in rows.items()
+            for b, one in rows.items()
         },
     }  # fmt: skip
-
-
-def _keep(folder: Path, n: int, taken: Mapping[str, _Taken], counts: Tensor, colours: Sequence[Sequence[int]]) -> None:
-    """Of every print: the photograph, its prediction over the clean photograph, and there what changed, in red.
-
-    What does not count is dimmed.
-    """
-    clean = taken["clean"].labels
-    grey = (60 + 120 * taken["clean"].image.mean(0)).unsqueeze(-1).expand(-1, -1, 3)
-    for board, one in taken.items():
-        save_rgb(folder / f"{n:03d}_{board}.png", one.image.numpy())
-        map_ = torch.from_numpy(coloured(one.labels.numpy(), colours).copy()).float()
-        map_ = torch.where(counts[..., None], map_, map_ * 0.45)
-        save_rgb(folder / f"{n:03d}_{board}.labels.png", map_.round().byte().numpy())
-        base = torch.where(counts[..., None], grey, grey * 0.45)
-        changed = (counts & (one.labels != clean))[..., None]
-        base = torch.where(changed, torch.tensor([230.0, 30, 40]), base)
-        save_rgb(folder / f"{n:03d}_{board}.changed.png", base.round().byte().numpy())
 
 
 def _cautions(summary: Mapping[str, Any]) -> list[str]:

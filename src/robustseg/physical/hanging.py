@@ -16,9 +16,9 @@ from torch import Tensor
 from robustseg.ops.blur import gaussian
 from robustseg.ops.place import Place
 from robustseg.physical.cast import Cast, cast, over, seen
-from robustseg.physical.placement import flat, moved
+from robustseg.physical.placement import flat, moved, within
 
-__all__ = ["STILL", "Hung", "Print", "Variation", "hang", "printed"]
+__all__ = ["STILL", "Hung", "Print", "Variation", "hang", "printed", "stretch"]
 
 Range = tuple[float, float]
 
@@ -108,12 +108,24 @@ def hang(place: Place, picture: tuple[int, int], variation: Variation, g: torch.
 
     A patch that does not move lies on whole pixels, and is copied to the last bit.
     """
-    move = None
-    if variation.moves:
-        move = moved(
-            place.size, _around(g, variation.perspective, 4, 2), _around(g, variation.rotate),
-            torch.tensor(_between(g, variation.scale)), _around(g, variation.shift, 2),
-        )  # fmt: skip
-    H = flat(place.size, place.corner(picture), move)
+    H = flat(place.size, place.corner(picture), _drawn(place.size, variation, g))
     at = cast(H, place.size, picture, taps=None if variation.moves else 1, device=like.device)
     return Hung(at, printed(variation, g, like), _between(g, variation.blur))
+
+
+def stretch(H: Tensor, picture: tuple[int, int], variation: Variation, g: torch.Generator, like: Tensor) -> Hung:
+    """One draw where the homography ``H`` of the patch says (`placement`), moved about there; as `hang` otherwise."""
+    size = (int(like.shape[-2]), int(like.shape[-1]))
+    move = _drawn(size, variation, g)
+    at = cast(H if move is None else H @ within(size, move), size, picture, device=like.device)
+    return Hung(at, printed(variation, g, like), _between(g, variation.blur))
+
+
+def _drawn(size: tuple[int, int], variation: Variation, g: torch.Generator) -> Tensor | None:
+    """One draw of how a patch of ``size = (h,w)`` moves about its middle; None where it does not."""
+    if not variation.moves:
+        return None
+    return moved(
+        size, _around(g, variation.perspective, 4, 2), _around(g, variation.rotate),
+        torch.tensor(_between(g, variation.scale)), _around(g, variation.shift, 2),
+    )  # fmt: skip

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from robustseg.ops import warp
 
-__all__ = ["corners_of", "flat", "moved", "plane", "project"]
+__all__ = ["corners_of", "flat", "moved", "plane", "project", "within"]
 
 
 def plane(K: Tensor, T_cw: Tensor, corners: Tensor, size: tuple[int, int]) -> Tensor:
@@ -45,10 +45,16 @@ def flat(size: tuple[int, int], corner: tuple[float, float], move: Tensor | None
     >>> project(flat((2, 4), (10, 20)), torch.tensor([[0.0, 0.0], [4.0, 2.0]])).tolist()
     [[20.0, 10.0], [24.0, 12.0]]
     """
-    (h, w), (top, left) = size, corner
-    laid = torch.tensor([[w / 2, 0, left + w / 2], [0, h / 2, top + h / 2], [0, 0, 1]], dtype=torch.float64)
+    top, left = corner
+    laid = torch.tensor([[1, 0, left], [0, 1, top], [0, 0, 1]], dtype=torch.float64)
+    return laid if move is None else laid @ within(size, move)
+
+
+def within(size: tuple[int, int], move: Tensor) -> Tensor:
+    """A warp ``(3,3)`` in the coordinates of ``ops.warp``, as one of the texels of ``size = (h,w)`` to texels."""
+    h, w = size
     unit = torch.tensor([[2 / w, 0, -1], [0, 2 / h, -1], [0, 0, 1]], dtype=torch.float64)
-    return laid @ unit if move is None else laid @ move.double() @ unit
+    return torch.linalg.inv(unit) @ move.double() @ unit
 
 
 def project(H: Tensor, points: Tensor) -> Tensor:

@@ -116,4 +116,4 @@ def in_shares(move: Tensor, picture: tuple[int, int]) -> Tensor:
     """A move of pixels ``(3,3)`` of a picture of ``(H,W)`` in the coordinates of `ops.warp`, from -1 to 1."""
     H, W = picture
     unit = torch.tensor([[2 / W, 0, -1], [0, 2 / H, -1], [0, 0, 1]], dtype=torch.float64)
-    return unit @ move.double() @ torch.linalg.inv(unit)
+    return unit @ move.double() @ torch.linalg.inv(unit)  # placement.within, the other way

@@ -1,4 +1,4 @@
-"""The page of a board's photographs: prints side by side, by distance and by angle. Never imports torch."""
+"""The page of a board in photographs, real or pasted in: prints side by side. Never imports torch."""
 
 from __future__ import annotations
 
@@ -16,10 +16,25 @@ from robustseg.report.text import percent, span
 
 __all__ = ["lines", "page"]
 
-ORDER = ("repeat", "random", "grey", "optimised")
+ORDER = ("clean", "repeat", "random", "grey", "optimised")
 MEANS = {
     "repeat": "clean again", "random": "random print", "grey": "grey print", "optimised": "optimised print",
     "clean": "clean",
+}  # fmt: skip
+WORDS = {  # kind of summary -> what its page says
+    "photos": {
+        "title": "Photographs of a board", "unit": "places", "print": "print",
+        "note": "Everything is measured against the prediction on the clean board from the same place: no truth is "
+        "needed. Not counted: the board, what one of the photographs does not show, and pixels near borders between "
+        "classes (tolerance: {tolerance} pixels).",
+        "red": "on the clean board",
+    },
+    "placed": {
+        "title": "A patch laid into photographs", "unit": "pictures", "print": "patch",
+        "note": "The print is pasted over marked corners: no printer, no light of the place. Everything is measured "
+        "against the prediction without a board, outside the board.",
+        "red": "without a board",
+    },
 }  # fmt: skip
 KINDS = {"repeat": "clean", "random": "noise", "grey": "attack", "optimised": "attack"}
 STYLES = {"optimised": 1, "grey": 4}
@@ -28,21 +43,24 @@ CLASSES_SHOWN = 8
 
 
 def lines(found: Mapping[str, Any]) -> list[str]:
-    """The table as text, one line a print, and the paired difference under it."""
-    head = f"{'against the clean prediction':30}{'photos':>7}{'changed':>9}{'95 %':>14}{'mIoU':>8}"
-    rows = [head]
+    """The table as text, one line a print, and the paired difference under it; another against labels, if any."""
+    unit = WORDS[found["kind"]]["unit"]
+    return [*_table(found, "changed", unit), *(_table(found["truth"], "wrong", unit) if found.get("truth") else ())]
+
+
+def _table(found: Mapping[str, Any], share: str, unit: str) -> list[str]:
+    against = "against the clean prediction" if share == "changed" else "against the labels"
+    rows = [f"{against:30}{unit:>9}{share:>9}{'95 %':>14}{'mIoU':>8}"]
     for board in _boards(found):
         one = found["boards"][board]
-        ci = span(interval(one, "changed"))
-        rows.append(
-            f"{MEANS[board]:30}{one['pictures']:>7}{percent(one['changed']):>9}{ci:>14}{percent(one['mIoU']):>8}"
-        )
+        ci, miou = span(interval(one, share)), percent(one["mIoU"])
+        rows.append(f"{MEANS[board]:30}{one['pictures']:>9}{percent(one[share]):>9}{ci:>14}{miou:>8}")
     gap = found["difference"]
-    pair = interval(gap, "changed")
+    pair = interval(gap, share)
     text = f" (95 % {signed(pair[0])} to {signed(pair[1])})" if pair else ""
     rows.append(
-        f"optimised minus random: {signed(gap['changed'])} points of changed pixels{text}; more in {gap['more']} of "
-        f"{gap['pictures']} places"
+        f"optimised minus random: {signed(gap[share])} points of {share} pixels{text}; more in {gap['more']} of "
+        f"{gap['pictures']} {unit}"
     )
     return rows
 
@@ -58,18 +76,22 @@ def signed(share: object) -> str:
 
 
 def page(folder: str | Path) -> Path:
-    """Write ``folder/report.html`` from what ``robustseg patch photos`` left there.
+    """Write ``folder/report.html`` from what ``robustseg patch photos``, or ``evaluate`` of a patch, left there.
 
     The page needs no network and nothing beside it. Raises UserError where the summary is missing or of something else.
     """
     root = Path(folder)
     found = read_json(root / "summary.json")
-    if found.get("kind") != "photos":
+    words = WORDS.get(str(found.get("kind")))
+    if words is None:
         raise UserError(f"{root / 'summary.json'} is no summary of photographs; see robustseg patch photos")
     budget = Budget(root, 24_000_000)
     colours = found.get("palette") or {}
     html = environment().get_template("photos.html.j2").render(
         found=found,
+        words=words,
+        note=words["note"].format(tolerance=found.get("tolerance")),
+        source=f"photographs {found['photos']}" if "photos" in found else f"pictures of {found['data']}",
         boards=_boards(found),
         means=MEANS,
         interval=interval,
@@ -135,7 +157,7 @@ def _classes(found: Mapping[str, Any]) -> list[tuple[str, dict[str, Mapping[str,
 def _card(place: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
     """The pictures of one place, a column a print."""
     columns = []
-    for board in ("clean", *ORDER):
+    for board in ORDER:
         one = place["boards"].get(board)
         if one is None:
             continue
