@@ -306,3 +306,61 @@ def test_ctrl_c_leaves_a_store_that_continues(call, folder):
     assert "Traceback" not in err
     code, _, _ = call(*evaluate(folder, "--attack", "pgd:steps=2"))
     assert code == 0
+
+
+def test_photographs_of_a_board_from_an_empty_table_to_the_page(call, tmp_path):
+    sys.path.insert(0, str(TOYS))
+    from photo_toys import CORNERS, field, table
+
+    field(tmp_path / "f", 2)
+    (tmp_path / "net.py").write_text(f"import sys\nsys.path.insert(0, {str(TOYS)!r})\nfrom photo_toys import sees\n")
+    model = f"py:{tmp_path / 'net.py'}:sees"
+    (tmp_path / "f" / "photos.csv").unlink()
+    code, _, err = call("patch", "photos", tmp_path / "f", "--model", model)
+    assert (code, err.count("\n"), "--template" in err) == (2, 1, True)
+    assert call("patch", "photos", tmp_path / "f", "--template")[0] == 0
+    code, _, err = call("patch", "photos", tmp_path / "f", "--model", model)
+    assert (code, "no corners of the board in clean/p0" in err) == (2, True)
+    table(tmp_path / "f", {"p0": (8, 0, CORNERS), "p1": (16, 20, CORNERS)})
+    code, out, err = call("patch", "photos", tmp_path / "f", "--model", model)
+    assert (code, "optimised minus random: +2.0 points" in out, "too few" in err) == (0, True, True)
+    assert call("report", tmp_path / "f" / "scored")[1].strip().endswith("report.html")
+    code, out, _ = call("patch", "photos", tmp_path / "f", "--model", model, "--json")
+    assert (code, json.loads(out)["kind"]) == (0, "photos")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("photos", "nowhere"), "--model is missing"),
+        (("photos", "nowhere", "--model", "zoo:street-unet"), "nowhere is no folder"),
+        (("simulate", "nowhere"), "nowhere holds no patch"),
+        (("evaluate", "nowhere", "--data", "folder:x", "--place", "auto"), "nowhere holds no patch"),
+        (("optimise", "--place", "auto", "--model", "m", "--out", "o"), "belong to --data"),
+        (("optimise", "--data", "folder:x", "--model", "m", "--out", "o"), "--data needs --place"),
+        (("optimise", "--data", "d", "--scene", "wall", "--place", "auto", "--model", "m", "--out", "o"), "two ways"),
+        (
+            ("optimise", "--data", "folder:x", "--place", "auto", "--board", "3", "--model", "m", "--out", "o"),
+            "--board 3 is no WIDTHxHEIGHT",
+        ),
+    ],
+)
+def test_what_a_patch_command_cannot_do_is_one_line(call, tmp_path, monkeypatch, arguments, says):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = call("patch", *arguments)
+    assert (code, err.count("\n"), says in err) == (2, 1, True), err
+
+
+def test_a_patch_is_printed_with_its_controls(call, tmp_path):
+    import torch
+    from PIL import Image
+
+    from robustseg.catalog.artefact import Artefact
+
+    Artefact("patch", {"patch": torch.zeros(3, 4, 8)}, "x").save(tmp_path / "patch.safetensors")
+    made = ("--width", "0.5", "--out", tmp_path / "p.png", "--controls")
+    assert call("patch", "export", tmp_path / "patch.safetensors", *made)[0] == 0
+    boards = {name: Image.open(tmp_path / f"p{name}.png") for name in ("", "_clean", "_random", "_grey")}
+    metres = {n: b.size[0] / b.info["dpi"][0] * 0.0254 for n, b in boards.items()}
+    assert metres == pytest.approx(dict.fromkeys(boards, 0.5), rel=2e-3)
+    assert {b.size[0] / b.size[1] for b in boards.values()} == {2.0}

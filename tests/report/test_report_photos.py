@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from robustseg.errors import UserError
-from robustseg.report.photos import lines, page, signed
+from robustseg.report.photos import lines, page
+from robustseg.report.text import signed
 
 
 def board(changed, pictures=5):

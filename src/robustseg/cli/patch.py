@@ -155,10 +155,11 @@ def export_(
     width: Annotated[float, typer.Option(help="Width of the print in metres.")],
     out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("patch.png"),
     dpi: Annotated[float, typer.Option(help="Pixels an inch, at least.")] = 10.0,
+    controls: Annotated[bool, typer.Option("--controls", help="Beside it a harmless, a random, a grey board.")] = False,
 ) -> None:
-    """Write a patch as a PNG that prints at its size.
+    """Write a patch as a PNG that prints at its size; with the boards that a field test needs beside it.
 
-    Example: `robustseg patch export runs/board/patch.safetensors --width 0.6 --out print.png`
+    Example: `robustseg patch export runs/board/patch.safetensors --width 0.6 --out print.png --controls`
     """
     from robustseg.catalog.artefact import Artefact
     from robustseg.errors import UserError
@@ -169,8 +170,15 @@ def export_(
     found = Artefact.load(file)
     if "patch" not in found.tensors:
         raise UserError(f"{file} holds {found.kind!r}, no patch")
-    high, wide = save_print(found.tensors["patch"], out, width, dpi)
-    print(f"{out}: {wide} x {high} pixels, {width:g} m wide")
+    boards = {"optimised": found.tensors["patch"]}
+    if controls:
+        from robustseg.evaluation.board_prints import prints, seed_of
+
+        boards = prints(found.tensors["patch"], seed_of(file), harmless=True)
+    for name, board in boards.items():
+        path = out if name == "optimised" else out.with_name(f"{out.stem}_{name}{out.suffix}")
+        high, wide = save_print(board, path, width, dpi)
+        print(f"{path}: {wide} x {high} pixels, {width:g} m wide")
 
 
 @patch.command()

@@ -12,8 +12,11 @@ from torch import Tensor
 from robustseg.catalog.artefact import Artefact
 from robustseg.errors import UserError
 from robustseg.ops import seeds
+from robustseg.scenes.billboard import advert
 
-__all__ = ["prints", "read_board"]
+__all__ = ["prints", "read_board", "seed_of"]
+
+POSTER = 600  # texels of its longer side, at least
 
 
 def read_board(folder: str | Path, kind: str = "scene") -> tuple[dict[str, Any], Tensor]:
@@ -37,10 +40,27 @@ def read_board(folder: str | Path, kind: str = "scene") -> tuple[dict[str, Any],
     return about, texture
 
 
-def prints(texture: Tensor, seed: int) -> dict[str, Tensor]:
-    """The random and the grey control of a texture ``(3,h,w)``, and itself; the same for the same seed."""
-    return {
+def prints(texture: Tensor, seed: int, harmless: bool = False) -> dict[str, Tensor]:
+    """The random and the grey control of a texture ``(3,h,w)``, and itself; the same for the same seed.
+
+    ``harmless``: and a poster of the same shape that nobody has optimised, as ``clean``.
+    """
+    found = {
         "random": torch.rand(texture.shape, generator=seeds.generator(seed, "board/random")),
         "grey": torch.full_like(texture, 0.5),
         "optimised": texture,
     }
+    if not harmless:
+        return found
+    h, w = (int(v) for v in texture.shape[1:])
+    larger = -(-POSTER // max(h, w))
+    poster = advert(w * larger, h * larger).transpose(2, 0, 1).copy()
+    return {"clean": torch.from_numpy(poster).float() / 255, **found}
+
+
+def seed_of(file: str | Path) -> int:
+    """The seed that ``optimise.json`` beside a patch names, 0 where there is none."""
+    try:
+        return int(json.loads((Path(file).parent / "optimise.json").read_text(encoding="utf-8"))["seed"])
+    except (OSError, ValueError, RecursionError, TypeError, KeyError):
+        return 0

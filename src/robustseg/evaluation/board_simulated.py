@@ -29,7 +29,6 @@ from robustseg.physical import quad
 from robustseg.physical.photo import Camera, Gamut
 from robustseg.physical.placement import corners_of, plane, project
 from robustseg.scenes import Frame
-from robustseg.scenes.billboard import advert
 
 __all__ = ["simulate_photos"]
 
@@ -58,8 +57,9 @@ def simulate_photos(
     camera, gamut = camera or Camera(), gamut or Gamut()
     size = tuple(plan.size) if plan else tuple(about["size"])
     where: dict[str, Any] = {"poses": places or (plan.held_out if plan else about["held_out"]), "size": size, "path": 1}
-    harmless = torch.from_numpy(advert().transpose(2, 0, 1).copy()).float() / 255
-    boards = {"clean": harmless, "repeat": harmless, **prints(texture, about["seed"])}
+    made = prints(texture, about["seed"], harmless=True)
+    clean = made.pop("clean")
+    boards = {"clean": clean, "repeat": clean, **made}
     photos: dict[str, dict[str, Any]] = {}
     shots: dict[str, dict[str, tuple[Tensor, Tensor]]] = {}
     frames: Sequence[Frame] = ()

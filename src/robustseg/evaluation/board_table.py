@@ -6,7 +6,6 @@ and angle, and by distance from the board in the picture. How far the warp is fr
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,16 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustseg.catalog.artefact import Artefact
-from robustseg.errors import UserError
 from robustseg.evaluation.board_frames import Shoot, Tick, View, loaded, photograph, shoot, usable, view
 from robustseg.evaluation.board_patch import FAST, Plan
 from robustseg.evaluation.board_pictures import animate, shown
+from robustseg.evaluation.board_prints import prints, read_board
 from robustseg.evaluation.board_scores import Row, gap, observe, scores
 from robustseg.evaluation.bootstrap import FEWEST
 from robustseg.evaluation.colours import palette
 from robustseg.evaluation.files import write_json
-from robustseg.ops import seeds
 from robustseg.ops.state import frozen
 from robustseg.tasks.truth import things_of
 from robustseg.types import Model
@@ -53,19 +50,11 @@ def evaluate_board(
     folder itself. Raises UserError for a folder without a patch.
     """
     path, tell = Path(folder), tick or (lambda *_: None)
-    if not (path / "optimise.json").is_file() or not (path / "patch.safetensors").is_file():
-        raise UserError(f"{folder} holds no patch; make one: robustseg patch optimise --out {folder}")
-    about = json.loads((path / "optimise.json").read_text(encoding="utf-8"))
-    texture = Artefact.load(path / "patch.safetensors").tensors["patch"]
+    about, texture = read_board(path)
     size = tuple(plan.size) if plan else tuple(about["size"])
     where: dict[str, Any] = {"poses": plan.held_out if plan else about["held_out"], "size": size, "path": 1}
     network = loaded(model or about["model"], device)
-    textures: dict[str, Tensor | None] = {
-        "clean": None,
-        "random": torch.rand(texture.shape, generator=seeds.generator(about["seed"], "board/random")),
-        "grey": torch.full_like(texture, 0.5),
-        "optimised": texture,
-    }
+    textures: dict[str, Tensor | None] = {"clean": None, **prints(texture, about["seed"])}
     tell(0, len(textures), "rendering")
     frames = shoot(about["scene"], about["seed"], **where)
     views = [view(f, (texture.shape[1], texture.shape[2]), network, str(i)) for i, f in enumerate(frames)]

@@ -12,10 +12,9 @@ from robustseg.errors import UserError
 from robustseg.report.charts import Figure
 from robustseg.report.load import interval, number, read_json
 from robustseg.report.page import environment, write
-from robustseg.report.photos import signed
 from robustseg.report.pictures import css, encode
 from robustseg.report.svg import Point, Series, line_chart
-from robustseg.report.text import percent, span
+from robustseg.report.text import percent, signed, span
 
 __all__ = ["lines", "page"]
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from robustseg.report.words import DEFINITIONS, TERMS, cautions, headline
 __all__ = ["environment", "html", "markdown", "members", "report", "write"]
 
 PROBLEMS_SHOWN = 40
+OF_PATCHES = {"board": "board", "photos": "photos", "placed": "photos"}  # kind of a summary -> whose page it is
 OF_PIXELS = ("aAcc", "mIoU", "NmIoU", "APSR", "solved", "relative_drop", "recall")  # no numbers of a classifier
 BY_CLASS = (("PQ_per_class", "PQ"), ("AP_per_class", "AP"), ("accuracy_per_class", "accuracy"), ("IoU", "IoU"))
 
@@ -45,6 +47,9 @@ def report(folder: str | Path) -> Path:
     damaged.
     """
     folders = members(Path(folder))
+    kind = read_json(Path(folder) / "summary.json", required=False).get("kind")
+    if kind in OF_PATCHES:
+        return import_module(f"robustseg.report.{OF_PATCHES[kind]}").page(folder)
     if folders:
         from robustseg.report.compare import compare
 

@@ -12,7 +12,7 @@ from robustseg.report.load import interval, number, read_json
 from robustseg.report.page import environment, write
 from robustseg.report.pictures import Budget, css
 from robustseg.report.svg import Point, Series, line_chart
-from robustseg.report.text import percent, span
+from robustseg.report.text import percent, signed, span
 
 __all__ = ["lines", "page"]
 
@@ -63,16 +63,6 @@ def _table(found: Mapping[str, Any], share: str, unit: str) -> list[str]:
         f"{gap['pictures']} {unit}"
     )
     return rows
-
-
-def signed(share: object) -> str:
-    """A difference of shares in points of per cent.
-
-    >>> signed(0.0123), signed(-0.5), signed(None)
-    ('+1.2', '-50.0', '–')
-    """
-    value = number(share)
-    return "–" if value is None else f"{100 * value:+.1f}"
 
 
 def page(folder: str | Path) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-__all__ = ["count", "number", "percent", "seconds", "span", "thousands"]
+__all__ = ["count", "number", "percent", "seconds", "signed", "span", "thousands"]
 
 NONE = "–"
 
@@ -29,6 +29,16 @@ def percent(share: object) -> str:
     """
     value = number(share)
     return NONE if value is None else f"{100 * value:.1f}"
+
+
+def signed(share: object) -> str:
+    """A difference of shares in points of per cent.
+
+    >>> signed(0.0123), signed(-0.5), signed(None)
+    ('+1.2', '-50.0', '–')
+    """
+    value = number(share)
+    return "–" if value is None else f"{100 * value:+.1f}"
 
 
 def span(pair: tuple[float, float] | None) -> str:
