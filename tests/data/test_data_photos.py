@@ -88,6 +88,8 @@ def test_a_template_has_a_line_for_every_photograph_and_never_overwrites(folder)
         (lambda f: write(f, f"near,8,,{LINE}", f"near,8,,{LINE}"), "line 3: near stands there twice"),
         (lambda f: write(f, head="photo,metres"), "no column 'x1'"),
         (lambda f: (f / "photos.csv").write_bytes(b"\xff\xfe\x00"), "cannot be read"),
+        (lambda f: (f / "photos.csv").write_text(""), "no column 'photo'"),
+        (lambda f: (f / "photos.csv").write_text("a" * 200_000), "not a readable CSV"),
     ],
 )
 def test_what_is_wrong_is_named(folder, break_, says):

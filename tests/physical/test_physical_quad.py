@@ -50,6 +50,8 @@ def test_the_pixels_are_those_of_the_area():
         (GOOD[:3], "four corners"),
         ([[1, 2]] * 3 + [["a", 2]], "four corners"),
         ("nothing", "four corners"),
+        ([[10**400, 1], *GOOD[1:]], "four corners"),
+        ({"x": 1}, "four corners"),
         ([[float("nan"), 1], *GOOD[1:]], "four corners"),
         ([[2, 1], [99, 2], [9, 7], [3, 6]], r"corner 2 at \(99, 2\) lies outside the picture of 12 x 10"),
         ([[-1, 1], *GOOD[1:]], "corner 1"),

@@ -176,14 +176,13 @@ def _table(root: Path) -> tuple[dict[str, dict[str, Any]], Mapping[str, Any] | N
 
 def _from_csv(text: str, file: Path) -> dict[str, dict[str, Any]]:
     head = text.partition("\n")[0]
-    rows = csv.DictReader(text.splitlines(), delimiter=";" if head.count(";") > head.count(",") else ",")
-    columns = [str(c).strip() for c in rows.fieldnames or ()]
-    rows.fieldnames = columns
-    missing = [c for c in COLUMNS if c not in columns and c not in KEYS]
-    if missing:
-        raise UserError(f"{file}: no column {missing[0]!r}; the first line is {','.join(COLUMNS)}")
     found: dict[str, dict[str, Any]] = {}
     try:
+        rows = csv.DictReader(text.splitlines(), delimiter=";" if head.count(";") > head.count(",") else ",")
+        rows.fieldnames = [str(c).strip() for c in rows.fieldnames or ()]
+        missing = [c for c in COLUMNS if c not in rows.fieldnames and c not in KEYS]
+        if missing:
+            raise UserError(f"{file}: no column {missing[0]!r}; the first line is {','.join(COLUMNS)}")
         for number, row in enumerate(rows, 2):
             key = _key(row["photo"] or "")
             if not key:

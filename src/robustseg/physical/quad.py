@@ -30,7 +30,7 @@ def checked(corners: object, picture: tuple[int, int], what: str) -> Tensor:
     """
     try:
         made = torch.tensor(corners, dtype=torch.float64)
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         made = torch.zeros(0)
     if made.shape != (4, 2) or not bool(made.isfinite().all()):
         raise UserError(f"{what}: a board has four corners [x, y] in pixels, clockwise from its top left")
