@@ -39,8 +39,9 @@ After Mahmood, Mahmood, van Dijk, *On the Robustness of Vision Transformers to A
 ([how it works here](../several-models.md)). As there, only images that every model labels correctly are attacked, so
 that attack success (ASR) is one minus robust accuracy; {images} of `{data}`, as even over the classes as they come,
 drawn anew for each seed ({seeds}). L∞ ball of ε = {eps}, steps of ε/4. Per cent, mean over the seeds ± their standard
-deviation. "All": images on which every model is wrong at once. Every attack spends {gradients} gradients an image:
-{steps} steps on {number} models, or {gradients} on one. {clean} Made by
+deviation; one image of one seed is {one:.1f}. "All": images on which every model is wrong at once. Every attack spends
+{gradients} gradients an image: {steps} steps on {number} models, or {gradients} on one. {clean}
+Made by
 
 ```bash
 {command}
@@ -48,8 +49,7 @@ deviation. "All": images on which every model is wrong at once. Every attack spe
 
 {tables}
 
-{verdict}
-"""
+{verdict}"""
 
 
 def main() -> None:
@@ -74,9 +74,9 @@ def main() -> None:
     count = len(asked.model)
     known = ", ".join(f"`{r}` {100 * float(k.float().mean()):.1f} %" for r, k in zip(asked.model, right, strict=True))
     text = TEXT.format(
-        images=asked.images, data=asked.data, seeds=asked.seeds.replace(",", ", "), eps=asked.eps.replace(",", ", "),
-        steps=asked.steps, number=count, gradients=count * asked.steps, command=command(asked),
-        tables="\n\n".join(tables),
+        images=asked.images, one=100 / asked.images, data=asked.data, seeds=asked.seeds.replace(",", ", "),
+        eps=asked.eps.replace(",", ", "), steps=asked.steps, number=count, gradients=count * asked.steps,
+        command=command(asked), tables="\n\n".join(tables),
         clean=f"Accuracy on all {len(data)} images: {known}.",
         verdict="\n".join(verdict(eps, lines) for eps, lines in figures.items()),
     )  # fmt: skip
@@ -197,8 +197,9 @@ def verdict(eps: str, lines: Mapping[str, Sequence[Sequence[float]]]) -> str:
         return f"{mean(gaps):+.1f} points (by seed: {', '.join(f'{g:+.1f}' for g in gaps)})"
 
     return (
-        f"At ε = {eps}, images that fool all models: SAGA less PGD on the mean loss from the image, "
-        f"{against(whole, mean_loss)}; SAGA less SAGA without rollout, {against(whole, balanced)}."
+        f"At ε = {eps}, images that fool all models, SAGA less\n\n"
+        f"- PGD on the mean loss, from the image, {against(whole, mean_loss)}\n"
+        f"- SAGA without rollout, {against(whole, balanced)}\n"
     )
 
 
