@@ -35,7 +35,7 @@ SUMMARY = {
     "difference": {"warp": GAP, "rerendered": GAP}, "fidelity_dB": {"random": 23.4, "grey": None, "optimised": 24.1},
     "poses": [
         {"distance_m": d, "angle_deg": a, "board_pixels": n, "warp": TEXTURES, "rerendered": TEXTURES}
-        for d, a, n in ((25.0, 7.0, 1500), (16.0, 13.0, 4000))
+        for d, a, n in ((25.0, 7.0, 1500), (20.0, 13.0, 2500), (16.0, 13.0, 4000))
     ],
     "model": "zoo:<two>", "size": [128, 256], "fast": True, "palette": {"road": [128, 64, 128]},
     "folder": "runs/board", "about": ABOUT, "cautions": ["One <street>."],

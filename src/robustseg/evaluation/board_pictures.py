@@ -16,7 +16,7 @@ from robustseg.evaluation.colours import coloured, save_rgb
 
 __all__ = ["animate", "shown"]
 
-WIDEST = 320  # pixels a column
+NARROWEST, WIDEST = 256, 320  # pixels a column: the captions must fit
 LARGEST = 900_000  # bytes
 BAR = 16
 PAUSE_MS, LAST_MS = 450, 1500
@@ -60,7 +60,7 @@ def _frame(columns: Mapping[str, tuple[Tensor, Tensor]], caption: str, colours: 
     for name, (image, labels) in columns.items():
         picture = Image.fromarray((image.detach().cpu().numpy().transpose(1, 2, 0) * 255 + 0.5).astype(np.uint8))
         said = Image.fromarray(coloured(labels.cpu().numpy(), colours))
-        wide = min(picture.width, WIDEST)
+        wide = min(max(picture.width, NARROWEST), WIDEST)
         size = (wide, max(round(picture.height * wide / picture.width), 1))
         column = Image.new("RGB", (wide, BAR + 2 * size[1]), (255, 255, 255))
         column.paste(picture.resize(size, Image.Resampling.BOX), (0, BAR))

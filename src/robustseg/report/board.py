@@ -29,8 +29,8 @@ def lines(found: Mapping[str, Any]) -> list[str]:
     scores = ["mIoU", "changed", *(["PQ"] if _has_pq(found) else [])]
     cell = "".join(f"{name:>9}" for name in scores)
     rows = [
-        f"{'outside the board, in %':24}{'warped':>9}{'':{len(cell) - 9}}{'rendered':>11}",
-        f"{'':24}{cell}  {cell}",
+        f"{'':24}{'warped':>{len(cell)}}  {'rendered':>{len(cell)}}",
+        f"{'outside the board, in %':24}{cell}  {cell}",
     ]
     for name in _textures(found):
         warped, rendered = ("".join(f"{percent(found[d][name].get(s)):>9}" for s in scores) for d in _domains())
@@ -129,8 +129,14 @@ def _rings(found: Mapping[str, Any]) -> Figure | None:
 
 
 def _over(found: Mapping[str, Any], key: str, title: str, axis: str) -> Figure | None:
-    known = sorted((x, p) for p in found["poses"] if (x := number(p.get(key))) is not None)
-    return _chart(title, axis, _curves([(x, f"{x:.0f}", p) for x, p in known]), "One point a pose.")
+    known = [(float(round(x)), f"{x:.0f}", p) for p in found["poses"] if (x := number(p.get(key))) is not None]
+    curves = {}
+    for name, many in _curves(sorted(known, key=lambda k: k[0])).items():
+        at: dict[tuple[float, str], list[float]] = {}
+        for x, tick, y in many:
+            at.setdefault((x, tick), []).append(y)
+        curves[name] = [(x, tick, sum(ys) / len(ys)) for (x, tick), ys in at.items()]
+    return _chart(title, axis, curves, "Poses alike to a whole number are averaged.")
 
 
 def _animation(path: Path) -> str | None:

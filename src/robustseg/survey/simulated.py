@@ -35,14 +35,16 @@ def billboard(
     rows[0] += [Tile(pictures[name], f"simulated: the board shows its {_what(name)}") for name in names]
     rows.append([Tile(Image.new("RGB", (16, 1), (255, 255, 255)), "")])
     for name in names:
-        score = found["rerendered"][name]["mIoU"]
-        rows[1].append(Tile(_seen(network, pictures[name]), f"prediction; mIoU of all poses {score:.1%}", near=True))
+        score = found["rerendered"][name]
+        text = f"prediction; all poses: mIoU {score['mIoU']:.1%}, {score['changed']:.1%} of pixels changed"
+        rows[1].append(Tile(_seen(network, pictures[name]), text, near=True))
     told = {
         "simulated": True,
         "scene": about["scene"],
         "backwards": about["backwards"],
         "warp": found["warp"],
         "rerendered": found["rerendered"],
+        "difference": found["difference"],
         "run": str(out),
     }
     return rows, told
