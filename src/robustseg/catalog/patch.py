@@ -72,7 +72,7 @@ def check(params: Params, known: Sequence[str]) -> None:
         raise UserError(f"patch: loss={params['loss']}; {near(params['loss'], losses)}")
     if params["gamma"] != "dynamic" and not 0 <= _number(params, "gamma", " or dynamic") <= 1:
         raise UserError(f"patch: gamma={params['gamma']} is a share; choose a number from 0 to 1, or dynamic")
-    for key in ("smooth", "nps"):
+    for key in ("smooth", "nps", "avoid"):
         if _number(params, key) < 0:
             raise UserError(f"patch: {key}={params[key]} is negative; 0 leaves the term out")
     if _number(params, "nps") > 0:

@@ -22,6 +22,7 @@ OPTIONS = {
     "counts": "of patch: outside: pixels under it are ignored by the loss; all: they are not",
     "smooth": "of patch: weight of its smoothness, 0 leaves it out",
     "nps": "of patch: weight of its printability, 0 leaves it out; needs colours=",
+    "avoid": "of patch: weight of not being seen by a defence that watches for patches (zmask), 0 leaves it out",
     "colours": "of patch: FILE of printable colours, three numbers a line",
     "aim": "of patch: HEIGHTxWIDTH@X/Y, the place where the goal of target= shall appear; else everywhere",
 }
@@ -54,6 +55,7 @@ PATCH_ENTRIES: tuple[Entry, ...] = (
             "counts": "outside",
             "smooth": "0",
             "nps": "0",
+            "avoid": "1",
             "omega": "0.9",
             "tau": "0.75",
         },

@@ -44,7 +44,8 @@ if TYPE_CHECKING:
 __all__ = ["BESIDE", "Picture", "Shown", "beside", "fit_patch", "hidden", "mix", "pictures", "search_patch"]
 
 JUDGEMENTS = 10
-BESIDE = ("smooth", "nps")
+BESIDE = ("smooth", "nps", "avoid")
+SUSPICION = "suspicion"  # of an output: the score (B,) by which a defence finds the image suspect
 
 # a look of one picture: (pixels of it, the pixels that the patch hides), given the texture
 Shown = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -185,6 +186,7 @@ def search_patch(
     extra = beside(params)
     goal = _objective(attack, first.objective, extra, now)
     rule, costs = mix(params)
+    costs += int(getattr(model, "suspects", False) and fraction(params["avoid"]) > 0)
     own = outputs.draws(model, True)
     search = build.search(attack.entry, params, goal, score, None, rule, fit=looks, own=own)
     canvas = torch.zeros(1, first.images.shape[1], *size, device=first.images.device)
@@ -261,6 +263,8 @@ def _objective(
         terms, after = base.value(view, target, state, progress)
         now[0].state = after
         total = {"attack": sum(terms.values())} if not splits else terms
-        return {**total, **{name: term(view.theta) for name, term in extra.items()}}, after  # type: ignore[return-value]
+        seen = getattr(view.output, "extras", {}).get(SUSPICION)
+        unseen = {} if seen is None else {"avoid": -seen}
+        return {**total, **unseen, **{name: term(view.theta) for name, term in extra.items()}}, after  # type: ignore[return-value]
 
     return Objective(base.name, value)

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from robustseg.catalog.artefact import Artefact
 from robustseg.defenses.defended import SAMPLES, Defended, defended
-from robustseg.defenses.inputs import applied
+from robustseg.defenses.inputs import FILTERS, applied
 from robustseg.defenses.words import Part
 from robustseg.errors import UserError
 from robustseg.models.findings import Finding
@@ -36,10 +37,12 @@ def check(defense: str | None, adaptive: str) -> None:
         raise UserError(f"--adaptive {adaptive} says how attacks meet a defence; name one, e.g. --defense jpeg=50")
 
 
-def guarded(model: Model, defense: str, adaptive: str = "auto", samples: int | None = None) -> Defended:
+def guarded(
+    model: Model, defense: str, adaptive: str = "auto", samples: int | None = None, learned: Artefact | None = None
+) -> Defended:
     """The model behind a defence as attacks in this mode see it; what it predicts is the same in all of them."""
     many = (SAMPLES if samples is None else samples) if adaptive in ("auto", "eot") else 0
-    return defended(model, defense, bpda=adaptive != "eot", samples=many)
+    return defended(model, defense, bpda=adaptive != "eot", samples=many, learned=learned)
 
 
 def caution(model: Defended, adaptive: str, source: str | None = None) -> list[str]:
@@ -62,8 +65,8 @@ def caution(model: Defended, adaptive: str, source: str | None = None) -> list[s
 
 def flat(part: Part, image: Tensor) -> bool:
     """Whether the exact gradient of this defence is zero on every pixel of ``image (1,C,H,W)``."""
-    if part.name == "resize":
-        return False
+    if part.name not in FILTERS:
+        return part.name == "demask"  # votes are counts; what moves or hides pixels passes the others on
     with torch.enable_grad():
         x = image.detach().clone().requires_grad_()
         y = applied(part.name, x, torch.full((len(x),), part.low), bpda=False)

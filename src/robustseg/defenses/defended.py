@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from robustseg.defenses import resize
+from robustseg.catalog.artefact import Artefact
+from robustseg.defenses import demasked, masking, resize, zmask
 from robustseg.defenses.inputs import applied
-from robustseg.defenses.words import Part, parse, text_of_parts
+from robustseg.defenses.words import Part, identity, parse, text_of_parts
 from robustseg.errors import UserError
 from robustseg.ops import digest, seeds
 from robustseg.ops.size import WHOLE_IMAGE
@@ -19,6 +21,7 @@ from robustseg.types import Model, ModelSpec, Output
 
 __all__ = ["SAMPLES", "Defended", "defended"]
 
+LARGEST_FILE = 64 * 2**20
 SAMPLES = 4  # draws a step over which an attack on a randomised defence takes the mean
 
 
@@ -29,13 +32,15 @@ class Defended:
     ``bpda``: gradients pass through rounding (`inputs.applied`); pixels and predictions are the same without.
     ``samples``: draws of a randomised defence that an attack takes the mean over a step (EOT); 0: it takes one draw and
     keeps it. ``draws (B, randoms)`` in [0,1) of a call say what is drawn, one row an image; without them they depend on
-    the content of each image, so that a call repeats and no image depends on its neighbours.
+    the content of each image, so that a call repeats and no image depends on its neighbours. ``zmask``: what that
+    defence learned; every output then carries ``extras["suspicion"]``, its score ``(B,)``.
     """
 
     inner: Model
     parts: tuple[Part, ...]
     bpda: bool = True
     samples: int = SAMPLES
+    zmask: zmask.ZMask | None = None
 
     @property
     def text(self) -> str:
@@ -46,7 +51,8 @@ class Defended:
     def spec(self) -> ModelSpec:
         """That of the inner model, with a digest of both: other defences are another model."""
         own = self.inner.spec
-        return replace(own, digest=digest.of_json(["input defence", own.digest, self.text]))
+        learned = [] if self.zmask is None else [self.zmask.digest]
+        return replace(own, digest=digest.of_json(["input defence", own.digest, identity(self.parts), *learned]))
 
     @property
     def module(self) -> torch.nn.Module:
@@ -62,13 +68,18 @@ class Defended:
     @property
     def gives(self) -> frozenset[str]:
         """What ``want=`` may ask for; not of an image that lies somewhere else."""
-        moved = any(p.name == "resize" for p in self.parts)
+        moved = any(p.name in ("resize", "demask") for p in self.parts)
         return frozenset() if moved else getattr(self.inner, "gives", frozenset())
 
     @property
     def randoms(self) -> int:
         """How many random numbers an image takes; 0: the same image is always the same."""
         return sum(p.randoms for p in self.parts)
+
+    @property
+    def suspects(self) -> bool:
+        """Its outputs say how suspect an image is, so that an attack can avoid that."""
+        return self.zmask is not None
 
     def to(self, device: str | torch.device) -> Defended:
         """The same on another device."""
@@ -86,9 +97,14 @@ class Defended:
     ) -> Output:
         if want - self.gives:
             raise UserError(f"{self.spec.ref} behind {self.text} cannot give {', '.join(sorted(want - self.gives))}")
-        x, places = self.pixels(images, draws)
+        x, places, suspicion = self._shown(images, draws)
         given = {"prompts": prompts, "proposals": proposals, "want": want or None}
-        output = self.inner(x, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
+        if self.parts[-1].name == "demask":
+            output: Output = demasked.voted(self.inner, x, _versions(self.parts[-1], x), self.bpda)
+        else:
+            output = self.inner(x, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
+        if suspicion is not None:
+            output = replace(output, extras={**output.extras, "suspicion": suspicion})
         if self.spec.task == WHOLE_IMAGE:
             return output  # one label, wherever the image lies
         for place in reversed(places):
@@ -97,18 +113,25 @@ class Defended:
 
     def pixels(self, images: Tensor, draws: Tensor | None = None) -> tuple[Tensor, list[resize.Place]]:
         """What the network is shown, and where the images lie in it."""
+        x, places, _ = self._shown(images, draws)
+        return x, places
+
+    def _shown(self, images: Tensor, draws: Tensor | None) -> tuple[Tensor, list[resize.Place], Tensor | None]:
         drawn = self._drawn(images, draws)
-        x, places, at = images, [], 0
+        x, places, at, suspicion = images, [], 0, None
         for part in self.parts:
             mine = drawn[:, at : at + part.randoms]
             at += part.randoms
             if part.name == "resize":
                 x, place = resize.resized(x, part.low, part.high, mine)
                 places.append(place)
-            else:
+            elif part.name == "zmask":
+                assert self.zmask is not None
+                x, suspicion = self.zmask.hidden(self.inner, x, part.low, self.bpda)
+            elif part.name != "demask":
                 share = mine[:, 0] if part.randoms else torch.zeros(len(x))  # a fixed number waits for no device
                 x = applied(part.name, x, part.low + share * (part.high - part.low), self.bpda)
-        return x, places
+        return x, places, suspicion
 
     def _drawn(self, images: Tensor, draws: Tensor | None) -> Tensor:
         if not self.randoms:
@@ -118,10 +141,25 @@ class Defended:
         return draws.to(images)
 
 
-def defended(model: Model, defense: str | Sequence[Part], *, bpda: bool = True, samples: int = SAMPLES) -> Defended:
-    """``model`` behind ``defense``, e.g. ``"jpeg=50,bits=3"``.
+def _versions(part: Part, images: Tensor) -> masking.Layout:
+    assert part.patch is not None
+    size = (int(images.shape[-2]), int(images.shape[-1]))
+    return masking.layout(part.more, "recovery", part.patch.size(size), size)
 
-    Raises UserError for a text that names no defence, and for a model whose answer cannot be brought back.
+
+def defended(
+    model: Model,
+    defense: str | Sequence[Part],
+    *,
+    bpda: bool = True,
+    samples: int = SAMPLES,
+    learned: Artefact | None = None,
+) -> Defended:
+    """``model`` behind ``defense``, e.g. ``"jpeg=50,bits=3"``; ``learned``: the calibration of zmask, unless it names
+    a file that holds it.
+
+    Raises UserError for a text that names no defence, for a model whose answer cannot be brought back or that lacks
+    what a defence looks at, and where there is no calibration.
 
     Example::
 
@@ -134,4 +172,28 @@ def defended(model: Model, defense: str | Sequence[Part], *, bpda: bool = True, 
             f"defense: resize moves pixels and {model.spec.ref} answers in boxes, which it does not move back; use "
             "jpeg, bits or median, or a model of another kind"
         )
-    return Defended(model, parts, bpda, samples)
+    if any(p.name == "demask" for p in parts):
+        demasked.fits(model)
+    mine = next((p for p in parts if p.name == "zmask"), None)
+    return Defended(model, parts, bpda, samples, None if mine is None else _calibrated(model, mine, learned))
+
+
+def _calibrated(model: Model, part: Part, learned: Artefact | None) -> zmask.ZMask:
+    if learned is None and part.more:
+        learned = read_calibration(part.more)
+    if learned is None:
+        raise UserError(
+            "defense: zmask must be calibrated on images of a data set, as `robustseg evaluate` does; name the file "
+            "that it left: zmask=OUT/artefacts/zmask-….safetensors"
+        )
+    return zmask.ZMask.of(learned, model)
+
+
+def read_calibration(file: str) -> Artefact:
+    """The calibration in a file. Raises UserError for any other file."""
+    path = Path(file)
+    if not path.is_file():
+        raise UserError(f"defense: zmask={file} is no number and no file; write zmask, zmask=0.4 or zmask=FILE")
+    if path.stat().st_size > LARGEST_FILE:
+        raise UserError(f"defense: {file} is larger than {LARGEST_FILE >> 20} MiB; that is no calibration")
+    return Artefact.load(path)

@@ -114,9 +114,10 @@ def layout(kind: str, mode: str, patch: tuple[int, int], size: tuple[int, int], 
     K = number or (MASKS if mode == "detection" else NUMBERS[kind])
     if not 1 <= K <= 99:
         raise UserError(f"{K} masks; choose 1 to 99, or leave the number out")
-    visible = _hiding(kind, patch, size, K) if mode == "detection" else _showing(kind, patch, size, K)
-    visible = visible[visible.flatten(1).any(1)] if mode == "detection" else visible
-    most = int(touched(visible, patch).sum(0).max()) if len(visible) else 0
+    with torch.inference_mode(False):  # kept for later calls, which may want a gradient
+        visible = _hiding(kind, patch, size, K) if mode == "detection" else _showing(kind, patch, size, K)
+        visible = visible[visible.flatten(1).any(1)] if mode == "detection" else visible
+        most = int(touched(visible, patch).sum(0).max()) if len(visible) else 0
     enough = most < len(visible) if mode == "detection" else 2 * most < K
     if not enough:
         raise UserError(

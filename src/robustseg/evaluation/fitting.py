@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from robustseg.catalog import Artefact
 from robustseg.catalog.attack import FITTED
 from robustseg.data import fit_ref, load_data
+from robustseg.defenses import zmask, zmask_fit
 from robustseg.errors import UserError
 from robustseg.evaluation.files import slug
 from robustseg.evaluation.matching import Item, Mapped, index
 from robustseg.ops import digest
 from robustseg.types import DataSet, Model
 
-__all__ = ["about", "fit", "fit_data", "fit_name"]
+__all__ = ["Calibration", "about", "fit", "fit_data", "fit_name"]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What zmask learns of a model, in the place of an attack that is fitted. It has a seed of its own, always 0: a
+    defence stands before the attacker draws."""
+
+    name: str = zmask.KIND
+    spec: str = zmask.KIND
+    version: int = zmask_fit.VERSION
+
+    def fit(self, model: Model, dataset: DataSet, seed: int = 0) -> Artefact:
+        """See :func:`robustseg.defenses.zmask_fit.calibrate`."""
+        return zmask_fit.calibrate(model, dataset, seed)
 
 
 def fit_name(attack: Any) -> str:
@@ -30,8 +46,9 @@ def fit_data(
     if given is None:
         given = fit_ref(data.ref) if _is_ref(data) else None
         if given is None:
-            known = (words for kind, words in FITTED.items() if artefact.startswith(kind))
-            what, other = next(known, ("what it learns", "another attack"))
+            known = {**FITTED, zmask.KIND: ("on clean images and patches", "demask")}
+            matches = (words for kind, words in known.items() if artefact.startswith(kind))
+            what, other = next(matches, ("what it learns", "another attack"))
             raise UserError(
                 f"{attack} must be fitted ({what}) on images that are not scored; {data.ref} names none: "
                 f"give --fit-data REF, or use {other}, which needs none"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from robustseg.catalog import Artefact
 from robustseg.defenses import adaptive as modes
 from robustseg.defenses.defended import Defended
-from robustseg.defenses.words import parse, text_of_parts
+from robustseg.defenses.words import Part, parse, text_of_parts
 from robustseg.types import Model
 
 __all__ = ["Guard", "cautions", "recorded"]
@@ -16,7 +17,8 @@ __all__ = ["Guard", "cautions", "recorded"]
 
 @dataclass(frozen=True)
 class Guard:
-    """What was asked for: ``defense`` in its one spelling or None, the attacker's ``adaptive``, draws a step or None.
+    """What was asked for: ``defense`` in its one spelling or None, the attacker's ``adaptive``, draws a step or None;
+    ``learned``: what a defence was calibrated to.
 
     >>> Guard.of("bits=03", "auto").defense
     'bits=3'
@@ -25,6 +27,7 @@ class Guard:
     defense: str | None = None
     adaptive: str = "auto"
     samples: int | None = None
+    learned: Artefact | None = None
 
     @classmethod
     def of(cls, defense: str | None, adaptive: str, eot: str | None = None, samples: int | None = None) -> Guard:
@@ -36,9 +39,25 @@ class Guard:
         mine = samples if eot is None and any(p.randoms for p in parts) else None
         return cls(text_of_parts(parts), adaptive, mine)
 
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Its defences, in order."""
+        return () if self.defense is None else parse(self.defense)
+
+    @property
+    def calibrates(self) -> bool:
+        """A defence of it must be calibrated first, and names no file that holds what was found."""
+        return self.learned is None and any(p.name == "zmask" and not p.more for p in self.parts)
+
+    def knowing(self, learned: Artefact) -> Guard:
+        """The same, calibrated."""
+        return replace(self, learned=learned)
+
     def around(self, model: Model) -> Model:
         """The model that is predicted with, and attacked unless ``unaware``."""
-        return model if self.defense is None else modes.guarded(model, self.defense, self.adaptive, self.samples)
+        if self.defense is None:
+            return model
+        return modes.guarded(model, self.defense, self.adaptive, self.samples, self.learned)
 
     @property
     def unaware(self) -> bool:

@@ -18,6 +18,7 @@ from robustseg.catalog.together import together
 from robustseg.catalog.transfer import transferred
 from robustseg.data import load_data
 from robustseg.data.resize import parse_size
+from robustseg.defenses import zmask
 from robustseg.defenses.adaptive import expecting
 from robustseg.errors import UserError
 from robustseg.evaluation import asked, fitting, key, masks
@@ -128,11 +129,10 @@ def definite(
     if size is not None and not isinstance(data, str) and getattr(data, "size", None) != tuple(size):
         raise UserError("resize= needs a data reference; give load_data(REF, resize=...) the size instead")
     bare, where = _model(model, device, window)
-    network = guard.around(bare)
     surrogate = bare if guard.unaware and team is None else None
     surrogate = surrogate if source is None else _model(source, device, window)[0]
-    tasks = asked.tasks(task, network.spec, dataset)
-    mapped = Mapped.of(dataset, network.spec, class_map)
+    tasks = asked.tasks(task, bare.spec, dataset)
+    mapped = Mapped.of(dataset, bare.spec, class_map)
     if (count := count or asked.outside(wanted)) is not None:
         mapped = replace(mapped, count=masks.mask(count, mapped))
     if limit is not None and limit < 1:
@@ -141,6 +141,12 @@ def definite(
     if number == 0:
         raise UserError(f"data {dataset.ref} holds no image")
     items = index(dataset, number, lambda done, of: tell("reading images", done, of))
+    if guard.calibrates:
+        other = fitting.fit_data(fit_data, dataset, size, "--defense zmask", zmask.KIND)
+        seen = Mapped.of(other, bare.spec, class_map)
+        tell("calibrating zmask", 0, 1)
+        guard = guard.knowing(fitting.fit(fitting.Calibration(), bare, seen, items, 0, Path(out) / "artefacts"))
+    network = guard.around(bare)
     clean = key.clean_config(
         model=network.spec.digest,
         data=dataset.digest(),
@@ -191,6 +197,7 @@ def definite(
         "task": network.spec.task,
         "source": None if source is None or surrogate is None else surrogate.spec.ref,
         **guard.info,
+        **({} if guard.learned is None else {"calibrated": fitting.about(guard.learned)}),
         "models": None if team is None else [m.spec.ref for m in team.models],
         "member": None if team is None else team.at,
         "tasks": list(tasks),
@@ -237,6 +244,8 @@ def definite_members(
     if source is not None:
         raise UserError("--source makes attacks on another model; with several --model they are made on these")
     guard = Guard.of(defense, adaptive, options.get("eot"), options.get("eot_samples"))
+    if guard.calibrates:
+        raise UserError("--defense zmask is calibrated for one model at a time; attack them one by one")
     networks = tuple(_model(m, device, window)[0] for m in models)
     attacked = tuple(guard.attacked(m) for m in networks)
     size = parse_size(resize) if isinstance(resize, str) else resize
