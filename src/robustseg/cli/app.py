@@ -22,7 +22,7 @@ Seed = Annotated[int, typer.Option(min=0, help="Seed of all random draws.")]
 Eot = Annotated[str | None, typer.Option(help="What attacks must survive: noise=0.02,jpeg=30-90 … (docs/eot.md).")]
 EotSamples = Annotated[int | None, typer.Option(min=1, help="Draws of these, or of a random defence, a step.")]
 Defense = Annotated[str | None, typer.Option(help="What the model sees images through: jpeg=50, bits=3, median=3, "
-                                             "resize=0.8-1.2, also several (docs/input-defences.md).")]  # fmt: skip
+                                             "resize=0.8-1.2, zmask, demask=1%; also several (see docs).")]  # fmt: skip
 Adaptive = Annotated[str, typer.Option(help="What attacks do about a defence: auto (BPDA, EOT), bpda, eot, or off.")]
 Window = Annotated[int | None, typer.Option(help="Side of a sliding window for large images, in pixels.")]
 
