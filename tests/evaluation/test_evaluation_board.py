@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,12 +14,13 @@ from torch import nn
 from robustseg.errors import UserError
 from robustseg.evaluation.board_frames import view
 from robustseg.evaluation.board_patch import Plan, optimise_board
+from robustseg.evaluation.board_scores import gap, observe, scores
 from robustseg.evaluation.board_table import evaluate_board
 from robustseg.physical.export import save_print
 from robustseg.scenes import CLASSES, Frame
 from robustseg.scenes import tone as rendered
 from robustseg.scenes.board import Board
-from robustseg.types import DenseOutput, ModelSpec
+from robustseg.types import DenseOutput, ModelSpec, QueryOutput, SegmentTarget
 
 ROAD, BUILDING, SKY, POLE = 0, 2, 10, 5
 PLAN = Plan((32, 64), 3, 2, 24, 2)
@@ -157,6 +159,44 @@ def test_light_is_dark_plus_gain_times_albedo_and_only_what_is_visible_changes()
     hidden = frame.label == POLE
     assert np.array_equal(shown[hidden], frame.rgb[hidden] / np.float32(255))
     assert bool((v.target.labels[0].numpy()[mask] == 255).all())
+
+
+class Segments:
+    """One query a class, whose mask is that class in the true labels; ``lost``: it does not see poles."""
+
+    spec = ModelSpec("segments", "universal", CLASSES, "0" * 16, things=("car",))
+
+    def __init__(self, label: np.ndarray, lost: bool = False) -> None:
+        self.module, self.lost = nn.Linear(1, 1), lost
+        self.masks = torch.from_numpy(label[None] == np.arange(len(CLASSES))[:, None, None]).float()[None] * 40 - 20
+
+    def __call__(self, images, *, want=frozenset()):
+        kinds = 20 * torch.eye(len(CLASSES), len(CLASSES) + 1)[None]
+        if self.lost:
+            kinds[0, POLE] = 20 * torch.eye(len(CLASSES) + 1)[-1]
+        return QueryOutput(kinds, self.masks)
+
+
+def test_models_of_segments_have_a_pq_too_and_specks_are_no_objects():
+    frame = render(None, (32, 64), 3.3, True)
+    label, instance = frame.label.copy(), frame.instance.copy()
+    car = CLASSES.index("car")
+    label[24:28, 4:12], instance[24:28, 4:12] = car, 40
+    label[30, 2:4], instance[30, 2:4] = car, 41  # two pixels: a speck
+    frame = replace(frame, label=label, instance=instance)
+    all_seen, poles_lost = Segments(label), Segments(label, lost=True)
+    v = view(frame, (4, 8), all_seen, "one")
+    assert isinstance(v.target, SegmentTarget)
+    cars = (v.target.categories[0] == car).nonzero().flatten()
+    assert v.target.crowd[0, cars].tolist() == [False, True]
+    assert not bool((v.target.masks[0] & v.mask).any())  # the board is in no segment
+    clean = observe(all_seen, [v.image], [v], None)
+    rows = observe(poles_lost, [v.image], [v], clean)
+    things = [name == "car" for name in CLASSES]
+    assert scores(clean, things)["PQ"] == pytest.approx(1, abs=0.03)  # one query holds car and speck
+    kinds = len({int(c) for c in np.unique(label)} - {255})
+    assert scores(rows, things)["PQ"] == pytest.approx((kinds - 1) / kinds, abs=0.05)
+    assert gap(rows, clean, CLASSES, things)["PQ"] == pytest.approx(-1 / kinds, abs=0.05)
 
 
 def test_the_patch_is_a_print_of_the_boards_size(made):

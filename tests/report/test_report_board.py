@@ -11,6 +11,7 @@ from PIL import Image
 
 from robustseg.errors import UserError
 from robustseg.report.board import lines, page
+from robustseg.report.page import report
 
 
 def scored(changed, **more):
@@ -67,6 +68,12 @@ def test_the_page_holds_drive_patch_charts_numbers_and_the_command(tmp_path):
     assert f"robustseg patch evaluate runs/board --fast --out {tmp_path}" in html
     values = dict(re.findall(r'data-spec="optimised" data-name="(rerendered\.\w+)" data-value="([\d.]+)"', html))
     assert float(values["rerendered.changed"]) == 0.12
+
+
+def test_the_general_report_of_such_a_folder_is_this_page(tmp_path):
+    html = write(tmp_path, SUMMARY)
+    (tmp_path / "report.html").unlink()
+    assert report(tmp_path).read_text() == html
 
 
 def test_pq_stands_where_there_is_one(tmp_path):
