@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 import attack_toys as toys
+from robustseg.catalog import attack
 from robustseg.defenses import demasked
+from robustseg.defenses.defended import defended
 from robustseg.defenses.demasked import certified, labels_of, voted
 from robustseg.defenses.masking import DETECTION, RECOVERY, Layout, layout, read_patch, touched
 from robustseg.errors import UserError
@@ -46,6 +48,17 @@ def test_a_layout_keeps_its_promise_at_every_place(mode, kind, patch):
         assert torch.equal(made.visible.sum(0), torch.ones(size, dtype=torch.int64))
     else:
         assert made.most == len(made.visible) - 1
+
+
+@pytest.mark.parametrize("number", [7, 9, 11])
+def test_more_masks_have_narrower_bands(number):
+    for side in (2, 5, 6):
+        made = layout("columns", "recovery", (side, side), (24, 80), number)
+        assert len(made.visible) == number
+        assert 2 * made.most < number
+        assert made.most == int(touched(made.visible, made.patch).sum(0).max())
+        bands = int(made.visible[0, 0].long().diff(prepend=torch.zeros(1)).eq(1).sum())
+        assert bands >= 80 // (number * side)
 
 
 def test_the_infill_knows_nothing_of_what_is_hidden_and_stays_within_what_is_visible():
@@ -188,6 +201,25 @@ def test_a_zoo_model_keeps_what_is_certified_under_many_patches(mode, unet):
         now = certified(unet, x, made, mode)
         changed = now.labels != clean.labels
         assert not (changed & clean.sure & (now.sure if mode == "detection" else clean.sure)).any()
+
+
+def test_a_patch_that_follows_the_votes_moves_open_pixels_and_no_certified_one(unet):
+    """The strongest attack there is here, per image and straight through the vote, against what it cannot do."""
+    from robustseg.data import load_data
+    from robustseg.ops.place import read
+
+    image = load_data("street:val", resize=(64, 128))[0].image[None]
+    sides = read_patch("1%").size((64, 128))
+    clean = certified(unet, image, layout("columns", "recovery", sides, (64, 128)), "recovery")
+    inside = read(f"{sides[0]}x{sides[1]}@0.4/0.6").mask((64, 128))[None]
+    changed = []
+    for spec in ("noise:eps=1", "pgd:eps=1,step_size=1/4,steps=3,reference=pred"):
+        result = attack(spec)(defended(unet, "demask=1%"), image, clean.labels, region=inside)
+        assert torch.equal(result.images[..., ~inside[0]], image[..., ~inside[0]])
+        now = certified(unet, result.images, layout("columns", "recovery", sides, (64, 128)), "recovery")
+        assert not ((now.labels != clean.labels) & clean.sure).any()
+        changed.append(int((now.labels != clean.labels).sum()))
+    assert changed[1] > changed[0]
 
 
 @pytest.fixture(scope="module")

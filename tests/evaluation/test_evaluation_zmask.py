@@ -63,6 +63,8 @@ def test_it_is_calibrated_once_and_reused_and_an_attack_that_does_not_know_it_is
     assert knows["attacks"][spec(knows)]["fitted"]["backwards"] == 2 * 2  # one for the score of the defence
     assert unaware["attacks"][spec(unaware)]["fitted"]["backwards"] == 2
     assert any("no measure of robustness" in c for c in unaware["cautions"])
+    blind = run(tmp_path, adaptive="eot")
+    assert any("does not see what zmask hides" in c for c in blind["cautions"])
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["calibrated"]["fitted_on"] == "toy:fit"
     assert record["calibrated"]["forwards"] > 0

@@ -58,6 +58,8 @@ def caution(model: Defended, adaptive: str, source: str | None = None) -> list[s
         how = "made without knowing the defence (--adaptive off): they are no measure of robustness"
     elif adaptive == "eot" and any(flat(p, RAMP) for p in model.parts):
         how = "whose gradient is zero behind rounding (--adaptive eot): they are no measure of robustness"
+    elif adaptive == "eot" and model.suspects:
+        how = "whose gradient does not see what zmask hides (--adaptive eot): they are no measure of robustness"
     elif adaptive == "bpda" and model.randoms:
         how = "on one draw that never changes (--adaptive bpda): they overstate what a random defence is worth"
     return [f"the figures behind {model.text} are of attacks {how}; leave --adaptive at auto"] if how else []

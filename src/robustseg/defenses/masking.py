@@ -20,12 +20,13 @@ from torch import Tensor
 from robustseg.catalog.numbers import fraction
 from robustseg.errors import UserError
 
-__all__ = ["DETECTION", "MODES", "RECOVERY", "Layout", "Patch", "layout", "read_patch", "touched"]
+__all__ = ["DETECTION", "MODES", "RECOVERY", "VERSION", "Layout", "Patch", "layout", "read_patch", "touched"]
 
 DETECTION = ("columns", "rows", "windows")
 RECOVERY = ("columns", "rows", "three", "four")
 MODES = {"detection": DETECTION, "recovery": RECOVERY}
 NUMBERS = {"columns": 5, "rows": 5, "three": 7, "four": 9}  # versions of recovery: 2 T + 1
+VERSION = 1  # rises when a layout of the same name becomes another one
 MASKS = 8  # of detection, a direction
 LARGEST_AREA = 0.25
 FORM = re.compile(r"(?:(\d*\.?\d+)%|([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?)")
@@ -96,7 +97,8 @@ def touched(visible: Tensor, patch: tuple[int, int]) -> Tensor:
 def layout(kind: str, mode: str, patch: tuple[int, int], size: tuple[int, int], number: int | None = None) -> Layout:
     """The versions of an image of ``size = (H,W)`` against a patch of ``(h,w)``; ``number`` of masks, a direction.
 
-    Recovery shows one in K parts: bands as wide as the patch, or blocks of ``(h, 2w)`` in courses that are shifted by
+    Recovery shows one in K parts: bands, of which a patch meets at most (K-1)/2, so that more masks have narrower bands
+    and less to fill in between; or blocks of ``(h, 2w)`` in courses that are shifted by
     half like bricks (``three``), or of ``(h, w)`` in a grid (``four``). Detection hides one band or window at a time,
     each overlapping the next by the patch less a pixel. Raises UserError where the promise cannot be kept.
 
@@ -132,9 +134,9 @@ def _showing(kind: str, patch: tuple[int, int], size: tuple[int, int], K: int) -
     (H, W), (h, w) = size, patch
     y, x = torch.arange(H)[:, None], torch.arange(W)[None]
     if kind == "columns":
-        colour = (x // w).expand(H, W)
+        colour = (x // _band(w, K)).expand(H, W)
     elif kind == "rows":
-        colour = (y // h).expand(H, W)
+        colour = (y // _band(h, K)).expand(H, W)
     elif kind == "three":
         course = y // h
         colour = (x + w * (course % 2)) // (2 * w) + 3 * course
@@ -142,6 +144,15 @@ def _showing(kind: str, patch: tuple[int, int], size: tuple[int, int], K: int) -
         side = max(math.isqrt(K), 1)
         colour = (x // w) % side + side * ((y // h) % max(K // side, 1))
     return torch.arange(K)[:, None, None] == colour % K
+
+
+def _band(part: int, K: int) -> int:
+    """A width of bands of which an interval of ``part`` meets at most ``(K-1)/2``: all but one lie within it.
+
+    >>> _band(18, 5), _band(18, 9), _band(1, 5)
+    (18, 6, 1)
+    """
+    return -(-part // max((K - 1) // 2 - 1, 1))
 
 
 def _hiding(kind: str, patch: tuple[int, int], size: tuple[int, int], n: int) -> Tensor:

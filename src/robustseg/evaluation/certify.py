@@ -149,7 +149,7 @@ def _config(
     clean: Mapping[str, Any], patch: masking.Patch, mode: str, layout: str, masks: int | None
 ) -> dict[str, Any]:
     about = {"kind": "certificate", "patch": patch.text, "mode": mode, "layout": layout, "masks": masks}
-    return {**clean, **about, "infill": infill.VERSION}
+    return {**clean, **about, "infill": infill.VERSION, "masks_version": masking.VERSION}
 
 
 def _row(at: str, item: Item, model: Model, data: Mapped, one: Asked | None, device: torch.device) -> Row:
