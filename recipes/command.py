@@ -53,7 +53,7 @@ def splits(recipe: Recipe, root: Path) -> dict[str, tuple[Sequence[Tensor], Sequ
         return {"train": (images[:-kept], labels[:-kept]), "val": (scored[0][-kept:], scored[1][-kept:])}
     split = ":train" if recipe.data == "dsb2018" else ""
     images, labels = read(f"{recipe.data}:{root}{split}", objects=recipe.task != "semantic")
-    kept = HELD_OUT[recipe.data]
+    kept = max(1, min(HELD_OUT[recipe.data], len(images) // 8))
     train = images[:-kept], labels[:-kept]
     if recipe.composed:
         train = tuple(map(torch.cat, zip(train, pictures(*train, recipe.composed, recipe.seed))))

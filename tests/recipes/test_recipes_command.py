@@ -85,3 +85,9 @@ def test_every_recipe_is_small_enough(recipe):
         assert output.scores.shape[1] == len(recipe.classes)
     else:
         assert output.class_logits.shape[-1] == len(recipe.classes) + (recipe.task == "universal")
+
+
+def test_a_small_set_keeps_an_eighth_for_the_curve():
+    """The bundled pack has fewer scenes than are kept of a large one."""
+    data = command.splits(RECIPES["street-vit"], command.ROOT / "src/robustseg/data/packs/street-fit")
+    assert [len(data[k][0]) for k in ("train", "val")] == [28, 4]
