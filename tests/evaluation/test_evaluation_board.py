@@ -123,6 +123,9 @@ def test_the_table_has_every_texture_twice_and_the_optimised_one_does_most(made)
         assert found[domain]["clean"]["changed"] == 0
     assert about["texture"] == [10, 16]
     assert about["backwards"] == 24 * 2
+    assert "eot=rotate:1+shift:0.03" in about["attack"]  # the camera turns while it is fitted
+    # judged on all three poses at every third step and at the end; one look of any other step says "latest"
+    assert about["forwards"] == 24 * 2 + 16 + (8 + 1) * 3
 
 
 def test_the_warp_is_what_the_renderer_shows(made):
