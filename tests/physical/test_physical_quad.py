@@ -10,7 +10,9 @@ import torch
 
 from robustseg.errors import UserError
 from robustseg.ops import warp
+from robustseg.ops.place import Place
 from robustseg.physical import photo, quad
+from robustseg.physical.hanging import Variation, hang, stretch
 from robustseg.physical.placement import corners_of, plane, project
 
 GOOD = [[2.0, 1], [10, 2], [9, 7], [3, 6]]
@@ -87,3 +89,16 @@ def test_a_shift_of_pixels_is_a_shift_of_the_map():
     found = warp.labels(labels, quad.in_shares(move, (3, 4))[None], -1)
     assert torch.equal(found[0, :, 1:], labels[0, :, :-1])
     assert bool((found[0, :, 0] == -1).all())
+
+
+def test_a_patch_stretched_over_a_flat_rectangle_hangs_as_one_laid_flat_there():
+    vary = Variation(perspective=0.1, rotate=10, shift=0.2, scale=(0.8, 1.2), brightness=0.1, blur=(0.5, 1.0))
+    picture, patch = torch.rand(1, 3, 40, 60), torch.rand(1, 3, 8, 16)
+    place = Place((8, 16), (0.5, 0.5))
+    top, left = place.corner((40, 60))
+    corners = torch.tensor([[left, top], [left + 16, top], [left + 16, top + 8], [left, top + 8]]).double()
+    one = hang(place, (40, 60), vary, torch.Generator().manual_seed(3), patch).show(picture, patch)
+    H = quad.onto(corners, (8, 16))
+    two = stretch(H, (40, 60), vary, torch.Generator().manual_seed(3), patch).show(picture, patch)
+    assert not torch.equal(one, picture)
+    assert float((one - two).abs().max()) < 1e-4
