@@ -37,11 +37,11 @@ TEXT = """# What adversarial training is worth
 
 Every attack against models of the [zoo](../zoo.md) and their twins after [adversarial training](../train.md): the
 first {images} images of `street:val`{size}, seed {seed}, ε = {radius} where an attack has a ball, 20 gradients an
-image (40 where it has a goal, 200 for `strong`, whose members stand beside it). The twins called robust were attacked in
-training by PGD of 3 steps, the one called mixed by PGD, SegPGD, CosPGD or MI-FGSM of 3 steps or by nothing, drawn for every
-batch, at the same radius; no other attack of these tables was seen in training. mIoU in %; *goal*: share of the pixels aimed
-at that took the label wanted; *radius*: the median L∞ distance, in 1/255, at which 99 % of the pixels are wrong. A patch
-covers 64x128 pixels and is scored outside. Made by
+image (40 where it has a goal, 200 for `strong`, whose members stand beside it). The twins called robust were attacked
+in training by PGD of 3 steps, the one called mixed by PGD, SegPGD, CosPGD or MI-FGSM of 3 steps or by nothing, drawn
+for every batch, at the same radius; no other attack of these tables was seen in training. mIoU in %; *goal*: share of
+the pixels aimed at that took the label wanted; *radius*: the median L∞ distance, in 1/255, at which 99 % of the pixels
+are wrong. A patch covers 64x128 pixels and is scored outside. Made by
 
 ```bash
 {command}
