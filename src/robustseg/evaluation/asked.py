@@ -1,4 +1,4 @@
-"""What a caller writes for radii, batch size and seed, brought into one form; anything else is one clear line."""
+"""What a caller writes for attacks, radii, batch size and seed, brought into one form; anything else is one clear line."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import math
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
-from typing import Any
+from typing import Any, cast
 
 from robustseg import catalog
-from robustseg.catalog.spec import number
+from robustseg.catalog.spec import number, parse
 from robustseg.errors import UserError
 from robustseg.ops.size import WHOLE_IMAGE
 from robustseg.types import DataSet, ModelSpec
 
 __all__ = [
-    "at", "balls", "batch", "one_kind", "outside", "radii", "radius", "survival", "surviving", "tasks", "whole",
+    "at", "attacks", "balls", "batch", "one_kind", "outside", "radii", "radius", "survival", "surviving", "tasks", "whole",
     "within",
 ]  # fmt: skip
 
@@ -190,3 +190,34 @@ def tasks(given: str | Sequence[str] | None, spec: ModelSpec, data: DataSet) -> 
         if name not in truth:
             raise UserError(f"data {data.ref} has no {name} truth; it has {', '.join(truth)}")
     return tuple(dict.fromkeys((*base, *(t for t in known if t in wanted))))
+
+
+def attacks(wished: Any, eps: Any, region: str | None, baseline: bool, eot: Mapping[str, Any]) -> list[Any]:
+    """Attack objects, one an eps, with the uniform-noise baseline for every norm, eps and region in front."""
+    single = isinstance(wished, str) or not isinstance(wished, Iterable)
+    texts = radii(eps)
+    wanted: list[Any] = []
+    for given in cast("list[Any]", [wished] if single else list(wished)):
+        is_spec = isinstance(given, str) or (callable(given) and not hasattr(given, "spec"))
+        options = parse(given)[1] if isinstance(given, str) else getattr(given, "given", {})
+        if texts and "eps" in options:
+            name = given if isinstance(given, str) else given.spec
+            raise UserError(f"attack {name!r} has its own eps and --eps is given too; keep one of the two")
+        if is_spec or isinstance(given, catalog.Attack):
+            wanted += [surviving(a, eot) for a in at(given, texts)]
+        else:
+            wanted.append(surviving(given, eot))  # a user's own attack object
+    if not wanted:
+        raise UserError("no attack was asked for; give one, e.g. --attack pgd:steps=20")
+    wanted = [within(a, region) for a in wanted]
+    if not baseline:
+        return wanted
+    own = next((a for a in wanted if getattr(a, "region", None) not in (None, region)), None)
+    if region is not None and own is not None:
+        raise UserError(f"attack {own.spec!r} has its own region and --region is given too; keep one of the two")
+    noise = [
+        catalog.attack("noise", eps=e, **({} if n == "linf" else {"norm": n}), **({"region": r} if r else {}))
+        for n, e, r in balls(wanted)
+    ]
+    first = {b.spec: b for b in (*noise, *(b for a in wanted for b in getattr(a, "baselines", None) or ()))}
+    return [*first.values(), *(a for a in wanted if a.spec not in first)]

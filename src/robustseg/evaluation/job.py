@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
 from robustseg import __version__, catalog
 from robustseg.catalog import outputs
-from robustseg.catalog.spec import parse
 from robustseg.catalog.together import together
 from robustseg.catalog.transfer import transferred
 from robustseg.data import load_data
@@ -122,7 +121,7 @@ def definite(
         raise UserError(f"seed={seed} is negative; use a whole number from 0 on")
     guard = Guard.of(defense, adaptive, eot, eot_samples)  # the cheap mistakes come first
     survive = asked.survival(eot, None if guard.samples else eot_samples)
-    wanted = _attacks(attacks, eps, region, baseline, survive)
+    wanted = asked.attacks(attacks, eps, region, baseline, survive)
     shard = parse_shard(shard) if isinstance(shard, str) else shard
     size = parse_size(resize) if isinstance(resize, str) else resize
     dataset = load_data(data, resize=size) if isinstance(data, str) else data
@@ -256,37 +255,6 @@ def definite_members(
                  adaptive=adaptive, team=Team(attacked, at, last), **options)
         for at, m in enumerate(networks)
     ]  # fmt: skip
-
-
-def _attacks(attacks: Any, eps: Any, region: str | None, baseline: bool, eot: Mapping[str, Any]) -> list[Any]:
-    """Attack objects, one an eps, with the uniform-noise baseline for every norm, eps and region in front."""
-    single = isinstance(attacks, str) or not isinstance(attacks, Iterable)
-    texts = asked.radii(eps)
-    wanted: list[Any] = []
-    for given in cast("list[Any]", [attacks] if single else list(attacks)):
-        is_spec = isinstance(given, str) or (callable(given) and not hasattr(given, "spec"))
-        options = parse(given)[1] if isinstance(given, str) else getattr(given, "given", {})
-        if texts and "eps" in options:
-            name = given if isinstance(given, str) else given.spec
-            raise UserError(f"attack {name!r} has its own eps and --eps is given too; keep one of the two")
-        if is_spec or isinstance(given, catalog.Attack):
-            wanted += [asked.surviving(a, eot) for a in asked.at(given, texts)]
-        else:
-            wanted.append(asked.surviving(given, eot))  # a user's own attack object
-    if not wanted:
-        raise UserError("no attack was asked for; give one, e.g. --attack pgd:steps=20")
-    wanted = [asked.within(a, region) for a in wanted]
-    if not baseline:
-        return wanted
-    own = next((a for a in wanted if getattr(a, "region", None) not in (None, region)), None)
-    if region is not None and own is not None:
-        raise UserError(f"attack {own.spec!r} has its own region and --region is given too; keep one of the two")
-    noise = [
-        catalog.attack("noise", eps=e, **({} if n == "linf" else {"norm": n}), **({"region": r} if r else {}))
-        for n, e, r in asked.balls(wanted)
-    ]
-    first = {b.spec: b for b in (*noise, *(b for a in wanted for b in getattr(a, "baselines", None) or ()))}
-    return [*first.values(), *(a for a in wanted if a.spec not in first)]
 
 
 def _from(attack: Any, source: Model, victim: Model) -> Any:
