@@ -1,4 +1,4 @@
-"""What a caller writes for attacks, radii, batch size and seed, brought into one form; anything else is one clear line."""
+"""What a caller writes for attacks, radii, batch size and seed, in one form; anything else is one clear line."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from robustseg.ops.size import WHOLE_IMAGE
 from robustseg.types import DataSet, ModelSpec
 
 __all__ = [
-    "at", "attacks", "balls", "batch", "one_kind", "outside", "radii", "radius", "survival", "surviving", "tasks", "whole",
-    "within",
+    "at", "attacks", "balls", "batch", "one_kind", "outside", "radii", "radius", "survival", "surviving", "tasks",
+    "whole", "within",
 ]  # fmt: skip
 
 NEAR = 1e-9
