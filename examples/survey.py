@@ -1,6 +1,6 @@
 """Every method of the survey, run on a CNN and on a transformer: makes docs/results/survey.md.
 
-    python examples/survey.py [--images 8] [--seed 0] [--only NAME]
+    python examples/survey.py [--images 2] [--resize 128x256] [--seed 0] [--only NAME]
 
 A killed run goes on where it stopped; `--only` makes the runs of one method and then the page of all that is there.
 """
@@ -25,10 +25,11 @@ PAGE, PICTURES = Path("docs/results/survey.md"), Path("docs/images/survey")
 TEXT = """# The survey, method by method
 
 What every method of the survey does to a CNN and to a transformer of the [zoo](../zoo.md), measured on the first
-{images} images of `street:val` (256x512; classifiers: 100 crops of `street-crops:val`), seed {seed}, with the defaults
-of the catalog where the row does not say otherwise. Scores in %: mIoU (classifiers: accuracy), clean → attacked.
-Gradients are those spent on an image; seconds are wall time an image on the machine that made the page, which did other
-work beside it and paused some of the runs: upper bounds, no more. Made by
+{images} images of `street:val` at {resize}, seed {seed}; on classifiers the first {crops} crops of
+`street-crops:val`. The defaults of the catalog hold where the row does not say otherwise. Scores in %: mIoU
+(classifiers: accuracy), clean → attacked; of so few images they say what a method does, not how robust a network is.
+Gradients are those spent on an image (*once*: on other images, for all of these); seconds are wall time an image on a
+machine that did other work beside it: upper bounds, no more. Made by
 
 ```bash
 {command}
@@ -48,7 +49,8 @@ What the survey claims in general is judged on [a page of its own](claims.md).
 def main() -> None:
     """Evaluate what is not yet in the store, then write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=8)
+    parser.add_argument("--images", type=int, default=2)
+    parser.add_argument("--resize", default="128x256", help="size of the street images, HxW")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only")
     parser.add_argument("--page", action="store_true", help="write the page of the runs that are there")
@@ -72,9 +74,10 @@ def main() -> None:
     )
     absent = ", ".join(f"{m.name} (`{m.attack}`)" for m in METHODS if not summaries(m, chosen.out))
     missing = f"Not run yet: {absent}.\n\n" if absent else ""
-    command = f"python examples/survey.py --images {chosen.images} --seed {chosen.seed}"
+    command = f"python examples/survey.py --images {chosen.images} --resize {chosen.resize} --seed {chosen.seed}"
     PAGE.write_text(
-        TEXT.format(missing=missing, images=chosen.images, seed=chosen.seed, command=command,
+        TEXT.format(missing=missing, images=chosen.images, resize=chosen.resize, seed=chosen.seed, command=command,
+                    crops=", ".join(f"{m.images} ({m.attack.partition(':')[0]})" for m in METHODS if m.on_crops),
                     table=head + "\n".join(rows), pictures="\n\n".join(pictures)),
         encoding="utf-8",
     )  # fmt: skip
@@ -96,6 +99,7 @@ def run(method: Method, chosen: argparse.Namespace) -> None:
             rs.evaluate(
                 models if method.joint else models[0], method.data, [method.attack], out=out, seed=chosen.seed,
                 limit=method.images or chosen.images, keep=1, progress=progress,
+                resize=None if method.on_crops else chosen.resize,
             )  # fmt: skip
 
 
@@ -130,10 +134,16 @@ def row(method: Method, found: list[dict[str, Any]]) -> str:
             f"; {n.replace('_', ' ')} {100 * extra[n]:.1f}" for n in method.shows if isinstance(extra.get(n), float)
         )
         cells.append(text)
-    gradients = " / ".join(f"{attacked(s)['backwards']:.0f}" for s in found)
+    gradients = " / ".join(spent(attacked(s)) for s in found)
     seconds = " / ".join(f"{attacked(s)['seconds_per_image']:.1f}" for s in found)
     name = f"[{method.name}]({method.page})" if method.page else method.name
     return f"| {' | '.join((name, method.says, f'`{method.attack}`', *cells, gradients, seconds, method.source))} |"
+
+
+def spent(one: Mapping[str, Any]) -> str:
+    """Gradients an image; of what is fitted on other images once, all of them."""
+    fitted = one.get("fitted")
+    return f"{fitted['backwards']} once" if fitted else f"{one['backwards']:.0f}"
 
 
 def distance(found: Mapping[str, Any]) -> str:

@@ -26,8 +26,13 @@ class Method:
     data: str = "street:val"
     joint: bool = False
     shows: tuple[str, ...] = ()
-    images: int | None = None  # fewer than the others where it is dear
+    images: int | None = None  # of the crops; otherwise as many as are asked for
     page: str = ""  # where more is told
+
+    @property
+    def on_crops(self) -> bool:
+        """Whether classifiers are attacked, on crops of one size."""
+        return self.data.startswith("street-crops")
 
 
 METHODS: tuple[Method, ...] = (
@@ -60,7 +65,7 @@ METHODS: tuple[Method, ...] = (
         "Carlini, Wagner, S&P 2017",
         CLASSIFIERS,
         "street-crops:val",
-        images=20,
+        images=10,
         page="../minimal-norm.md",
     ),
     Method(
@@ -71,7 +76,7 @@ METHODS: tuple[Method, ...] = (
         CLASSIFIERS,
         "street-crops:val",
         joint=True,
-        images=100,
+        images=50,
         page="../several-models.md",
     ),
     Method(
@@ -92,7 +97,7 @@ METHODS: tuple[Method, ...] = (
     Method(
         "Universal perturbation",
         "One perturbation, fitted on other images, misleads on all.",
-        "universal:eps=8/255",
+        "universal:eps=8/255,images=8",
         "Metzen et al., ICCV 2017",
     ),
     Method(
@@ -101,7 +106,6 @@ METHODS: tuple[Method, ...] = (
         "dag:steps=60",
         "Xie et al., ICCV 2017",
         shows=("goal_reached",),
-        images=2,
         page="../attacks.md",
     ),
     Method(
@@ -110,7 +114,6 @@ METHODS: tuple[Method, ...] = (
         "fashion",
         "Treu et al., CVPR 2021 workshops",
         shows=GOALS,
-        images=2,
         page="../fashion.md",
     ),
     Method(
@@ -132,7 +135,7 @@ METHODS: tuple[Method, ...] = (
     Method(
         "Stealthy: displace",
         "People stand elsewhere.",
-        "stealthy:kind=displace,dx=24",
+        "stealthy:kind=displace,dx=12",
         "Chen et al., WACV 2022",
         shows=GOALS,
         page="../stealthy.md",
@@ -140,9 +143,8 @@ METHODS: tuple[Method, ...] = (
     Method(
         "Patch with EOT",
         "One printed square misleads on what lies around it (eq. 7).",
-        "patch",
+        "patch:size=32x64,steps=60",
         "Nesti et al., WACV 2022; Brown et al. 2017",
-        images=2,
         page="../patches.md",
     ),
 )
