@@ -38,6 +38,7 @@ machine that did other work beside it: upper bounds, no more. Made by
 {table}
 
 {missing}*goal reached*: pixels to change that took the label wanted; *background kept*: other pixels that kept theirs.
+A patch is scored outside its place, *random patch* is what one of random colours leaves there.
 What the survey claims in general is judged on [a page of its own](claims.md).
 
 ## Pictures
@@ -127,6 +128,9 @@ def row(method: Method, found: list[dict[str, Any]]) -> str:
     for summary in found:
         one, score = attacked(summary), "accuracy" if summary["task"] == "classification" else "mIoU"
         text = f"{100 * summary['clean'][score]:.1f} → {100 * one[score]:.1f}"
+        text += "".join(
+            f"; random patch {100 * v[score]:.1f}" for k, v in summary["attacks"].items() if "fill=random" in k
+        )
         if one.get("distance"):
             text = distance(one["distance"])
         extra = {**one, **one.get("extra", {})}
