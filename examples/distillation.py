@@ -50,7 +50,12 @@ def main() -> None:
     asked = options()
     keep_freed()
     torch.manual_seed(asked.seed)
-    start = rs.load_model(asked.model)
+    try:
+        start = rs.load_model(asked.model)
+    except rs.UserError as error:
+        raise SystemExit(str(error)) from None
+    if start.spec.task != "classification":
+        raise SystemExit(f"{asked.model} does {start.spec.task}; take a classifier, such as zoo:street-cnn-classifier")
     fit, val = everything(start, "street-crops:fit"), everything(start, "street-crops:val")
     teacher = trained(None, fit, asked, "teacher")
     student = trained(teacher, fit, asked, "student")

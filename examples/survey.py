@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2)
     parser.add_argument("--resize", default="128x256", help="size of the street images, HxW")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only")
+    parser.add_argument("--only", metavar="NAME", choices=[m.name for m in METHODS], help="a method of the table")
     parser.add_argument("--page", action="store_true", help="write the page of the runs that are there")
     parser.add_argument("--out", type=Path, default=Path("runs/survey"))
     chosen = parser.parse_args()
