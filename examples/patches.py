@@ -36,7 +36,7 @@ Does a patch that was fitted on a *warp* of the board still work when the render
 ({poses} poses, {steps} steps of {batch}, frames of {wide}x{high}) and judged on {held} poses of another. Simulated: no
 photograph. Scores are taken outside the board, in %; *changed*: pixels predicted otherwise than with the harmless
 poster; brackets: 95 % intervals, paired bootstrap over poses. They say how steady an effect is along that drive, not
-what other streets would give. Made by
+what other streets would give; where one holds zero, the patch is not shown to do more than noise. Made by
 
 ```bash
 {command}

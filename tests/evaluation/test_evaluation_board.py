@@ -15,7 +15,7 @@ from robustseg.errors import UserError
 from robustseg.evaluation.board_frames import view
 from robustseg.evaluation.board_patch import Plan, optimise_board
 from robustseg.evaluation.board_scores import gap, observe, scores
-from robustseg.evaluation.board_table import evaluate_board
+from robustseg.evaluation.board_table import cautions, evaluate_board
 from robustseg.physical.export import save_print
 from robustseg.scenes import CLASSES, Frame
 from robustseg.scenes import tone as rendered
@@ -200,6 +200,19 @@ def test_models_of_segments_have_a_pq_too_and_specks_are_no_objects():
     kinds = len({int(c) for c in np.unique(label)} - {255})
     assert scores(rows, things)["PQ"] == pytest.approx((kinds - 1) / kinds, abs=0.05)
     assert gap(rows, clean, CLASSES, things)["PQ"] == pytest.approx(-1 / kinds, abs=0.05)
+
+
+def test_what_noise_does_as_well_is_said():
+    gap = {"changed": 0.02, "ci95": {"mIoU": [-0.03, -0.01], "changed": [0.01, 0.03], "PQ": [-0.02, 0.01]}}
+    found = {"difference": {"warp": gap, "rerendered": gap}, "poses": [{"board_pixels": 9}] * 5}
+    assert "may be nothing in PQ:" in cautions(found)[0]
+    gap["ci95"]["PQ"] = [-0.02, -0.01]
+    assert all("may be nothing" not in c for c in cautions(found))
+    rendered = {**gap, "changed": 0.009}
+    half = cautions({**found, "difference": {"warp": gap, "rerendered": rendered}})
+    assert any("loses more than half" in c for c in half)
+    unseen = cautions({**found, "poses": [{"board_pixels": 9}] * 4 + [{"board_pixels": 0}]})
+    assert any("In 1 of 5 poses" in c for c in unseen)
 
 
 def test_the_patch_is_a_print_of_the_boards_size(made):

@@ -111,14 +111,14 @@ def evaluate_board(
 def cautions(found: Mapping[str, Any]) -> list[str]:
     """What the numbers of a summary say against themselves, a sentence each."""
     pair, poses = found["difference"]["rerendered"], len(found["poses"])
-    ci = pair["ci95"]["changed"]
     said = []
-    if ci is None:
+    zero = [name for name, ci in pair["ci95"].items() if ci and ci[0] <= 0 <= ci[1]]
+    if poses < FEWEST:
         said.append(f"{poses} poses are too few for intervals; {FEWEST} or more have them.")
-    elif ci[0] <= 0:
+    if zero:
         said.append(
-            "Rendered again, the optimised texture is not clearly worse for the model than a random one: the interval "
-            "of changed pixels holds zero."
+            f"Rendered again, optimised minus random may be nothing in {', '.join(zero)}: the interval holds zero. "
+            "What noise does as well is no attack."
         )
     unseen = sum(p["board_pixels"] == 0 for p in found["poses"])
     if unseen:
