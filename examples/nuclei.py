@@ -44,6 +44,8 @@ deviation. Made by
 ## The ranking attack against the others
 
 {contest}
+
+Negative: the ranking attack leaves less. What was tried for it, and on which images: [notes](panoptic_notes.md).
 """
 
 

@@ -71,7 +71,7 @@ def main() -> None:
     for kind, names in families.items():
         for name in names:
             if not chosen.page and chosen.only in (None, name):
-                attack(name, chosen, BALL + (SEGMENTS if kind == "Mask2Former" else ()))
+                attack(name, chosen, kind == "Mask2Former")
     found = {
         kind: {n: entries(n, chosen.out) for n in names if entries(n, chosen.out)} for kind, names in families.items()
     }
@@ -84,9 +84,12 @@ def main() -> None:
     print(PAGE)
 
 
-def attack(name: str, chosen: argparse.Namespace, ball: tuple[str, ...]) -> None:
-    """One model under all attacks: those with a ball together, every other one alone."""
-    groups = [(ball, RADIUS), *(((spec,), None) for spec in (*FREE, PATCH))]
+def attack(name: str, chosen: argparse.Namespace, queries: bool) -> None:
+    """One model under all attacks: those with a ball together, every other one alone (of queries, the patch)."""
+    groups = [
+        (BALL + SEGMENTS if queries else BALL, RADIUS),
+        *(((s,), None) for s in (*(() if queries else FREE), PATCH)),
+    ]
     for specs, eps in groups:
         out = chosen.out / name / ("ball" if eps else specs[0].partition(":")[0])
         with bar(f"{name}: {out.name}") as progress:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from region_toys import ToyRegions, grid, squares, target
-from robustseg.objectives.regions.ranking import _surrogate, ap_rank, harm, image_ap, log_odds
+from robustseg.objectives.regions.ranking import SHARP, WIDE, _surrogate, ap_rank, harm, image_ap, log_odds
 from robustseg.tasks import instance, rows
 from robustseg.tasks.predict import predict
 from robustseg.types import DenseOutput, QueryOutput, SegmentTarget, SemanticTarget, UserError, View
@@ -137,7 +137,7 @@ def test_log_odds():
 # ------------------------------------------------------------------------------------------------ the surrogate
 
 
-def surrogate(own, false, temperature=1.0, iou=1.0):
+def surrogate(own, false, temperature=1.0, iou=1.0, width=SHARP):
     """One detection an object, all of one class; ``false`` log-odds of detections on nothing."""
     S = len(own)
     odds = torch.tensor([[*own, *false]]).unsqueeze(-1).expand(1, -1, 2)
@@ -148,7 +148,7 @@ def surrogate(own, false, temperature=1.0, iou=1.0):
     _, masks = squares(list(range(S)))
     from robustseg.objectives.regions.matching import truth_of
 
-    return _surrogate(odds, overlap, free, torch.ones(1, S), truth_of(target([masks])), temperature).item()
+    return _surrogate(odds, overlap, free, torch.ones(1, S), truth_of(target([masks])), temperature, width).item()
 
 
 def test_at_temperature_zero_it_is_the_precision_at_the_ranks():
@@ -165,6 +165,16 @@ def test_every_direction_is_the_attackers():
     assert surrogate([3.0, 1.0], [2.0, 0.0], iou=0.8) > base  # boxes slide off
     assert surrogate([3.0, 1.0], [2.0, 0.0], iou=0.1) == pytest.approx(1, abs=1e-3)  # lost: at rest
     assert surrogate([4.0, 2.0], [3.0, 1.0]) == pytest.approx(base, rel=1e-5)  # only the order counts
+
+
+def test_wide_gates_have_a_slope_above_the_last_threshold():
+    """A box of IoU 1 that slides to 0.99 gains the attacker more, relative to what is left, where gates are wide."""
+
+    def slope(width):
+        whole, less = (1 - surrogate([5.0], [-5.0], iou=iou, width=width) for iou in (1.0, 0.99))
+        return (whole - less) / whole
+
+    assert slope(WIDE) > slope(SHARP) > 0
 
 
 @pytest.mark.parametrize("progress", [0.0, 1.0])

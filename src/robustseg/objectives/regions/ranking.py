@@ -26,7 +26,7 @@ from robustseg.types import QueryOutput, RegionOutput, SegmentTarget, SemanticTa
 __all__ = ["ap_rank", "harm", "image_ap", "log_odds"]
 
 THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
-WIDTH = 0.05  # of the gate at an IoU threshold
+SHARP, WIDE = 0.05, 0.2  # width of the gates at the IoU thresholds, of queries and of regions: wide gates have a slope
 MOST = 100  # false detections that an object is compared with
 NEAR = 0.2  # IoU from which a detection may stand for an object at all
 FIRST, LAST = 2.0, 0.5  # temperature of the order, in logits, falling during a stage
@@ -137,12 +137,14 @@ def ap_rank(*, fixed: bool = False) -> Objective:
         truth = truth_of(target, background=regional)
         parts = _of_regions(output, truth) if isinstance(output, RegionOutput) else _of_queries(output, truth, target)
         temperature = FIRST + (LAST - FIRST) * progress
-        return {"ap-rank": _surrogate(*parts, truth, temperature)}, state
+        return {"ap-rank": _surrogate(*parts, truth, temperature, WIDE if regional else SHARP)}, state
 
     return Objective("ap-rank", value, init, needs_clean=fixed)
 
 
-def _surrogate(odds: Tensor, iou: Tensor, free: Tensor, quality: Tensor, truth: Truth, temperature: float) -> Tensor:
+def _surrogate(
+    odds: Tensor, iou: Tensor, free: Tensor, quality: Tensor, truth: Truth, temperature: float, width: float
+) -> Tensor:
     """``odds (B,R,K)``, ``iou (B,R,S)``, ``free (B,R,K)`` false if detected, ``quality (B,S)`` of the object's mask."""
     B, R, S = iou.shape
     false = odds.masked_fill(~free, -torch.inf).topk(min(MOST, R), 1).values  # (B,M,K) of every class
@@ -152,11 +154,11 @@ def _surrogate(odds: Tensor, iou: Tensor, free: Tensor, quality: Tensor, truth: 
     own = odds.gather(2, truth.labels[:, None].expand(B, R, S))
     with torch.no_grad():
         near = (iou >= NEAR) & (iou >= iou.amax(2, keepdim=True)) & truth.there[:, None]
-    reach = own + F.logsigmoid((iou - 0.5) / WIDTH)  # a detection below IoU 1/2 is no detection of this object
+    reach = own + F.logsigmoid((iou - 0.5) / width)  # a detection below IoU 1/2 is no detection of this object
     reach = torch.where(near, reach, -50.0)
     best = temperature * (reach / temperature).logsumexp(1)  # (B,S)
     weight = (reach / temperature).softmax(1)
-    reached = (weight * _gated(iou)).sum(1) * quality
+    reached = (weight * _gated(iou, width)).sum(1) * quality
 
     above = ((best[:, None, :] - best[..., None]) / temperature).sigmoid()  # (B,S,S) how much others lie above
     same = (truth.labels[:, None] == truth.labels[..., None]) & truth.there[:, None] & truth.there[..., None]
@@ -178,7 +180,7 @@ def _of_regions(output: RegionOutput, truth: Truth) -> tuple[Tensor, Tensor, Ten
     inter, area = (p * inside).flatten(2).sum(2) * cell, p.flatten(2).sum(2) * cell
     whole = truth.masks.flatten(2).sum(2).to(area)
     iou = inter / (area + whole - inter).clamp_min(1e-9)
-    quality = torch.where(chosen[:, :, 0], _gated(iou), 1.0)
+    quality = torch.where(chosen[:, :, 0], _gated(iou, WIDE), 1.0)
     return log_odds(output.class_logits), m.iou, m.free, quality
 
 
@@ -212,8 +214,8 @@ def _on_grid(target: SemanticTarget, truth: Truth, mask_logits: Tensor) -> Tenso
     return target.__dict__[key]
 
 
-def _gated(iou: Tensor) -> Tensor:
-    return torch.stack([((iou - t) / WIDTH).sigmoid() for t in THRESHOLDS]).mean(0)
+def _gated(iou: Tensor, width: float) -> Tensor:
+    return torch.stack([((iou - t) / width).sigmoid() for t in THRESHOLDS]).mean(0)
 
 
 def log_odds(logits: Tensor) -> Tensor:
