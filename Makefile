@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The suite shares the machine with nobody it knows of: one thread is never much slower and often much faster.
 export OMP_NUM_THREADS ?= 2
+# Threads that wait do not spin: on a shared machine spinning costs more than it saves.
+export OMP_WAIT_POLICY ?= passive
 
 .PHONY: demo test check docs bench clean
 
