@@ -191,6 +191,8 @@ def test_failed_rows_are_exit_code_one_and_said(call, folder):
     [
         (("evaluat",), "No such command"),
         (("evaluate",), "Missing option"),
+        (("evaluate",), "See: robustseg evaluate --help"),
+        (("survey", "figure"), "See: robustseg survey figure --help"),
         (("evaluate", "--model"), "requires an argument"),
         (("list", "colours"), "choose attacks, models or data"),
         (("report", "nowhere"), "nowhere"),
@@ -257,7 +259,14 @@ def test_lists(call):
     assert code == 0
     assert {"pgd", "segpgd", "cospgd", "sea", "hide"} <= {row["name"] for row in json.loads(out)}
     assert "street:val" in call("list", "data")[1]
-    assert call("list", "models")[0] == 0
+
+
+def test_references_are_listed_whole(call, monkeypatch):
+    from robustseg.models import zoo
+
+    monkeypatch.setenv("COLUMNS", "70")
+    out = call("list", "models")[1]
+    assert all(f"{row['ref']} " in out for row in zoo.list())
 
 
 def test_the_doctor_and_the_attack_on_a_picture(call, folder):

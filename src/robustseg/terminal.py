@@ -72,8 +72,10 @@ def tabled(rows: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
     columns = ("name", "ref", "attacks", "summary", "source", "task", "parameters", "licence")
-    shown = [name for name in columns if name in rows[0]]
-    table = Table(*shown, box=None, padding=(0, 2, 0, 0))
+    shown = [name for name in columns if name in rows[0] and not (name == "name" and "ref" in rows[0])]
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in shown:  # what is copied into a command is never cut or folded
+        table.add_column(name, no_wrap=name in ("name", "ref"))
     for row in rows:
         table.add_row(*(str(row.get(name, "")) for name in shown))
     Console().print(table)
@@ -137,7 +139,8 @@ def guarded(app: Callable[..., Any], argv: Sequence[str], aborts: tuple[type[Bas
         if isinstance(problem, UserError):
             _leave(str(problem), 2)
         if hasattr(problem, "format_message"):  # a wrong option or argument
-            _leave(f"{problem.format_message()} See: robustseg --help", 2)  # pyright: ignore[reportAttributeAccessIssue]
+            where = getattr(getattr(problem, "ctx", None), "command_path", "robustseg")
+            _leave(f"{problem.format_message()} See: {where} --help", 2)  # pyright: ignore[reportAttributeAccessIssue]
         _leave(f"{type(problem).__name__}: {problem} (a fault of robustseg; --debug shows where)", 3)
 
 

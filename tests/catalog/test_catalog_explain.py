@@ -60,5 +60,17 @@ def test_an_unknown_name_is_one_line():
         explain.explain("segpdg")
 
 
+def test_parts_of_a_paper_have_its_numbers():
+    assert explain.explain("cw-l2")["parts"]["combinator"].startswith("5 descents")
+    assert explain.explain("cw-l2@paper")["parts"]["combinator"].startswith("9 descents")
+    assert explain.explain("stealthy@paper")["parts"]["constraint"].startswith("L∞ ball of 1,")
+    assert lines(explain.explain("stealthy@paper"))[0].startswith("stealthy@paper:")
+
+
+def test_another_variant_than_the_papers_is_one_line():
+    with pytest.raises(rs.UserError, match="the authors' numbers are fgsm@paper"):
+        explain.explain("fgsm@papr")
+
+
 def test_the_example_in_the_docstring():
     assert doctest.testmod(explain).failed == 0

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from robustseg.errors import UserError
-from robustseg.survey.figure import figure
+from robustseg.survey.figure import Figure, figure
 from robustseg.survey.panels import Tile, sheet
 
 
@@ -35,6 +35,15 @@ def test_figure_1_tells_what_it_shows(tmp_path):
     )
     assert row["changed"] == pytest.approx((before != after).mean())
     assert row["changed"] > 0.2  # the zoo's CNN is fooled by a step of 8/255
+
+
+def test_a_goal_is_told_with_its_figure(tmp_path, monkeypatch):
+    one = Figure("Figure 3", "a step", ("stealthy:steps=1",), ())
+    monkeypatch.setattr("robustseg.survey.figure.FIGURES", {3: one})
+    (row,) = figure(3, out=tmp_path)["attacks"]
+    summary = json.loads((tmp_path / "figure-3" / "summary.json").read_text())
+    extra = summary["attacks"][row["spec"]]["extra"]
+    assert (row["goal_reached"], row["background_kept"]) == (extra["goal_reached"], extra["background_kept"])
 
 
 def test_own_picture_is_attacked_on_the_models_view(tmp_path):

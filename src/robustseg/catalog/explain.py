@@ -22,23 +22,27 @@ TITLES = {
 def explain(name: str) -> dict[str, Any]:
     """Everything about a catalog name: ``name, summary, formula, parts, defaults, paper, options, source, errata``.
 
-    Values are texts, or mappings of texts; nothing is computed with a model. ``NAME@paper`` is the same name.
-    Raises: UserError for an unknown name, with the near ones.
+    Values are texts, or mappings of texts; nothing is computed with a model. Of ``NAME@paper`` the parts are those with
+    the paper's numbers; options behind a name are not looked at.
+    Raises: UserError for an unknown name, with the near ones, and for another variant than ``@paper``.
 
     >>> explain("fgsm")["formula"]
     'x = x0 + ε · sign ∇_x L,   L = (1/N) Σ_i -log p_i(y_i)'
     """
-    plain = name.partition("@")[0].partition(":")[0]
+    whole = name.partition(":")[0]
+    plain, at, suffix = whole.partition("@")
     if plain not in ENTRIES:
         raise UserError(f"unknown attack {name!r}; {near(plain, list(ENTRIES))}")
+    if at and suffix != "paper":
+        raise UserError(f"unknown variant {whole!r}; the authors' numbers are {plain}@paper")
     entry = ENTRIES[plain]
     defaults, paper = (dict(sorted(entry.params({}, p).items())) for p in (False, True))
     return {
-        "name": entry.name,
+        "name": whole,
         "summary": entry.summary,
         "formula": FORMULAS[entry.name],
         "letters": LETTERS,
-        "parts": _parts(entry, defaults),
+        "parts": _parts(entry, paper if at else defaults),
         "defaults": defaults,
         "paper": {k: v for k, v in paper.items() if v != defaults.get(k)},
         "options": {key: entry.options.get(key) or COMMON[key] for key in entry.known()},

@@ -12,9 +12,9 @@ __all__ = ["Adaptive", "DataRef", "Defense", "Device", "Eot", "EotSamples", "Jso
 OPTIONS: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": "markdown", "pretty_exceptions_enable": False}
 app = typer.Typer(add_completion=False, help="Measure how easily a segmentation model can be fooled.", **OPTIONS)
 
-ModelRef = Annotated[str, typer.Option("--model", help="zoo:NAME, hf:PATH, smp:PATH, torchvision:NAME?weights=FILE, "
-                                       "timm:NAME?weights=FILE, py:FILE.py:FACTORY")]  # fmt: skip
-ModelRefs = Annotated[list[str], typer.Option("--model", help="As elsewhere; several times: one attack on all.")]
+MODELS = "zoo:NAME, hf:PATH, smp:PATH, torchvision:NAME?weights=FILE, timm:NAME?weights=FILE, py:FILE.py:FACTORY"
+ModelRef = Annotated[str, typer.Option("--model", help=MODELS)]
+ModelRefs = Annotated[list[str], typer.Option("--model", help=f"{MODELS}; several times: one attack on all.")]
 DataRef = Annotated[str, typer.Option("--data", help="street:val, camvid:PATH:test, folder:PATH …; see `list data`")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]

@@ -18,6 +18,7 @@ from robustseg.survey.simulated import billboard
 __all__ = ["FIGURES", "Figure", "figure"]
 
 PREDICTIONS = ("clean_prediction", "prediction")
+GOALS = {"goal_reached": "of the goal reached", "background_kept": "of the rest kept"}  # scores of one picture's run
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,7 @@ def _of_street(
             "id": entry["id"], "spec": made["spec"], "changed": float((before != after).any(-1).mean()),
             "aAcc": made["aAcc"], "mIoU": made["mIoU"], "gradients": score.get("backwards"), "gain": made["gain"],
             "run": str(work), "files": files, "palette": index["palette"],
+            **({k: v for k, v in score.get("extra", {}).items() if k in GOALS} if limit == 1 else {}),
         })  # fmt: skip
     if not rows:
         raise UserError(f"no picture came of {', '.join(specs)} on {model}; robustseg report {work} shows why")
@@ -192,6 +194,7 @@ def _drawn(one: Figure, rows: Sequence[Mapping[str, Any]], more: list[list[Tile]
         found = f"{row['changed']:.1%} of pixels changed class"
         if "aAcc" in row:
             found += f"; {row['aAcc']:.1%} right"
+        found += "".join(f"; {row[k]:.1%} {words}" for k, words in GOALS.items() if row.get(k) is not None)
         tiles.append([
             Tile(files["clean"], "x"),
             Tile(files["perturbation"], f"x' - x, {row['gain']} times enlarged around grey"),
