@@ -43,6 +43,9 @@ TASKS = {
     "instance": "instance segmentation",
     "classification": "classification (one label for a crop of 64x64)",
 }
+MANY = (
+    "AP is COCO's, of masks, with up to {} detections an image as the reader of the data says instead of COCO's 100.\n"
+)
 MEANING = {
     "accuracy": "accuracy: right crops / crops; mAcc: its mean over classes.\n",
     "PQ": "PQ, SQ and RQ follow the rules of panopticapi (also for things, `_th`, and stuff, `_st`), segments those of "
@@ -103,6 +106,8 @@ def card(recipe: Recipe, clean: dict, scores: dict, parameters: int, facts: dict
     library = libraries.get(recipe.library, "torchvision")
     values = ", ".join(f"{name} **{value:.3f}**" for name, value in clean.items() if isinstance(value, float))
     meaning = "".join(text for name, text in MEANING.items() if name in clean)
+    if recipe.detections != 100:
+        meaning = meaning.replace(MEANING["AP"], MANY.format(recipe.detections))
     meaning += "" if recipe.task == "classification" else RESIZED
     state = "" if facts["steps"] == recipe.steps else f" (of {recipe.steps}: training was not finished)"
     note = f"\n\n{facts['note']}" if facts["note"] else ""

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from recipes.cells import pictures
 from recipes.data import read, read_crops
-from recipes.engine import train
-from recipes.measure import in_training, measure_task, summary
+from recipes.engine import begin, train
+from recipes.measure import exported_weights, in_training, measure_task, summary
 from recipes.publish import publish
 from recipes.recipes import RECIPES, Recipe
 from robustseg.errors import UserError
@@ -33,6 +33,9 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--checkpoints", type=Path, default=ROOT / "runs" / "recipes")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="pause after so many minutes")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    parser.add_argument(
+        "--from-step", type=int, metavar="K", help="begin at step K with the weights of the zoo's folder"
+    )
     parser.add_argument("--export", action="store_true", help="export even when the training is not finished")
     parser.add_argument("--note", default="", help="what the card should say about this very training")
     parser.add_argument("--threads", type=int, default=1, help="1 makes a resumed run bit-equal")
@@ -101,11 +104,16 @@ def main(arguments: list[str] | None = None) -> int:
     if not root.is_dir():
         print(f"no training data in {root}; name its folder with --data (docs/zoo.md says where it comes from)")
         return 2
+    if chosen.from_step is not None and state.exists():
+        print(f"{state} exists; --resume alone goes on with it, or delete it to begin at step {chosen.from_step}")
+        return 2
     if state.exists() and not chosen.resume:
         print(f"{state} exists; add --resume to go on with it, or delete it to start again")
         return 2
     torch.set_num_threads(chosen.threads)
     try:
+        if chosen.from_step is not None:
+            begin(recipe, exported_weights(recipe, ROOT / recipe.folder), chosen.from_step, state.parent)
         network, step = run_training(recipe, chosen, root)
         if step < recipe.steps and not chosen.export:
             print(f"paused at step {step} of {recipe.steps}; the same command with --resume goes on")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -10,11 +10,13 @@ from torch import Tensor, nn
 
 from recipes.augment import make_batch
 from recipes.kinds import objective
-from recipes.networks import build
+from recipes.networks import HEAD, build
 from recipes.recipes import Recipe
 from robustseg.defenses.training import loop
+from robustseg.defenses.training.checkpoint import save
 from robustseg.defenses.training.classes import occurrence
-from robustseg.defenses.training.schedule import shuffled, step_seed
+from robustseg.defenses.training.schedule import parameter_groups, shuffled, step_seed
+from robustseg.errors import UserError
 
 
 def draw_indices(recipe: Recipe, step: int, count: int) -> list[int]:
@@ -32,6 +34,23 @@ def plan(recipe: Recipe) -> loop.Plan:
         steps=recipe.steps, lr=recipe.lr, weight_decay=recipe.weight_decay, warmup=recipe.warmup, poly=recipe.poly,
         clip=recipe.clip, ema=recipe.ema, seed=recipe.seed,
     )  # fmt: skip
+
+
+def begin(recipe: Recipe, weights: Mapping[str, Tensor], step: int, folder: Path) -> None:
+    """Write `folder/state.pt` as if so many steps had led to these weights; the optimiser's memory is empty.
+
+    For a schedule that is lengthened after its end, when only what was exported is left. Heads that are not exported
+    begin anew. Raises: UserError where the weights are those of another network.
+    """
+    network = build(recipe)
+    lost, foreign = network.load_state_dict({k: v.float() for k, v in weights.items()}, strict=False)
+    if foreign or any(not name.startswith(HEAD) for name in lost):
+        raise UserError(f"these weights are not those of {recipe.name}: {len(lost)} missing, {len(foreign)} unknown")
+    state = network.state_dict()
+    empty = torch.optim.AdamW(parameter_groups(network, recipe.weight_decay), lr=recipe.lr, fused=True).state_dict()
+    folder.mkdir(parents=True, exist_ok=True)
+    at = {"step": step, "cpu_s": 0.0, "identity": ""}
+    save(folder / "state.pt", {"network": state, "ema": state, "optimiser": empty} | at)
 
 
 def train(

@@ -47,6 +47,12 @@ def exported(recipe: Recipe, folder: Path) -> Model:
     return load_folder(folder) if recipe.library == "maskrcnn" else load_model(f"{recipe.library}:{folder}")
 
 
+def exported_weights(recipe: Recipe, folder: Path) -> dict[str, Tensor]:
+    """The tensors of an exported folder by their names in the network."""
+    model = exported(recipe, folder)
+    return dict((model.inner if isinstance(model, Tiled) else model).module.state_dict())
+
+
 def summary(scores: dict) -> dict[str, float]:
     """The scores a card begins with, in its order, to four digits."""
     names = ("accuracy", "PQ", "SQ", "RQ", "PQ_th", "PQ_st", "AP", "AP50", "aAcc", "mIoU")
@@ -123,10 +129,14 @@ def measure_segments(
     bfloat16: bool = False,
     batch: int = 4,
 ) -> dict:
-    """What `measure` gives, AP, and of a universal model PQ, SQ, RQ (all, things, stuff); codes as in `read`."""
+    """What `measure` gives, AP, and of a universal model PQ, SQ, RQ (all, things, stuff); codes as in `read`.
+
+    As many detections an image are judged as the recipe says, so that AP is the one `robustseg evaluate` gives.
+    """
     names, things, tasks = recipe.classes, recipe.is_thing, TASKS[recipe.task]
     dense, segments = segment_rows(
-        model, batches(images, codes, batch), things, tasks, ignore=recipe.ignore, bfloat16=bfloat16
-    )
+        model, batches(images, codes, batch), things, tasks, ignore=recipe.ignore, bfloat16=bfloat16,
+        most=recipe.detections,
+    )  # fmt: skip
     scores = score(dense, names) | score_instance(segments, names)
     return scores | (score_panoptic(segments, things, names) if "panoptic" in tasks else {})

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from robustseg.data.dsb2018 import DETECTIONS
+
 # fmt: off
 STREET = (
     "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation", "terrain",
@@ -68,6 +70,7 @@ class Recipe:
     smooth: float = 0.1  # label smoothing of classifiers
     no_object: float = 0.1  # weight of "no object" in the classification of queries
     smallest: int = 6  # objects of fewer pixels in a crop are no targets
+    detections: int = 100  # judged an image: what the reader of the data says (COCO's 100 unless images hold more)
     tiles: tuple[int, ...] = ()  # side, stride, queries kept: the model sees images in tiles like its crops
     outside: float = 0.0  # pixels outside a mask weigh at most so many times those inside; 0: see `universal.reach`
     place: float = 0.0  # what the matching adds for each step (of the queries' places) that an object lies away
@@ -191,9 +194,8 @@ STREET_VIT = Recipe(
         ("decoder_fusion_channels", 64),
     ),
     stages=(
-        Stage(2600, (128, 256), 4, (0.5, 1.25)),
-        Stage(5200, (192, 384), 4, (0.6, 1.4)),
-        Stage(2600, (256, 512), 3, (0.9, 1.5)),
+        Stage(3200, (128, 256), 4, (0.5, 1.0)),
+        Stage(1500, (192, 384), 4, (0.75, 1.3)),
     ),
     folder="src/robustseg/zoo/street-vit",
     multiple=32,  # patches of 16, and the decoder halves their grid once
@@ -280,7 +282,7 @@ STREET_MASK2FORMER_CNN = Recipe(
 _NUCLEI = {
     "data": "dsb2018", "classes": ("background", "nucleus"), "things": ("nucleus",), "size": (256, 256),
     "licence": "Apache-2.0 (trained on images in the public domain, CC0)", "stain": 0.4, "jitter": 0.2,
-    "composed": 500, "validate_every": 500,
+    "composed": 500, "validate_every": 500, "detections": DETECTIONS,
 }  # fmt: skip
 NUCLEI_MASKRCNN = Recipe(
     name="nuclei-maskrcnn",
@@ -314,14 +316,14 @@ NUCLEI_MASK2FORMER = Recipe(
         96, 6, 101, model_type="swin", image_size=128, patch_size=4, embed_dim=36, depths=(2, 2, 2, 1),
         num_heads=(2, 4, 8, 16), window_size=4, drop_path_rate=0.0, use_absolute_embeddings=True,
     ),
-    stages=(Stage(9000, (128, 128), 4, (0.7, 2.4)),),
+    stages=(Stage(9000, (128, 128), 4, (0.7, 2.4)), Stage(9000, (128, 128), 4, (0.7, 2.4))),  # two goes: see the card
     tiles=(128, 96, 400),
     place=1.0,
     outside=3.0,
     folder="src/robustseg/zoo/nuclei-mask2former",
     multiple=32,
     lr=1e-3,
-    **_NUCLEI,
+    **{**_NUCLEI, "composed": 1500},
 )  # fmt: skip
 RECIPES = {
     r.name: r

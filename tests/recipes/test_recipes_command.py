@@ -35,6 +35,8 @@ def test_train_pause_resume_export(hf_recipe, camvid, tmp_path, monkeypatch, cap
     assert "paused at step 0 of 20" in capsys.readouterr().out
     assert command.main(base) == 2
     assert "--resume" in capsys.readouterr().out
+    assert command.main([*base, "--from-step", "3"]) == 2
+    assert "--resume alone" in capsys.readouterr().out
     assert command.main([*base, "--resume"]) == 0
     facts = json.loads((out / "robustseg.json").read_text())
     assert facts["clean"]["aAcc"] > 0.7

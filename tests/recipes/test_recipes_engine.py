@@ -6,12 +6,14 @@ import json
 
 import pytest
 import torch
-from recipes.engine import draw_indices, plan, train
+from recipes.engine import begin, draw_indices, plan, train
 from recipes.kinds import objective
 from recipes.measure import in_training, measure
-from recipes.networks import build
+from recipes.networks import HEAD, build
+from recipes.recipes import Stage
 
 from robustseg.defenses.training.schedule import learning_rate
+from robustseg.errors import UserError
 
 
 def rate_of(recipe, step):
@@ -83,6 +85,22 @@ def test_networks_that_find_objects_learn(fixture, request, cells, tmp_path):
     trained = build(recipe)
     trained.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True)["network"])
     assert cost(trained) < 0.7 * before
+
+
+def test_a_schedule_is_lengthened_from_what_was_exported(universal_recipe, cells, tmp_path):
+    recipe = dataclasses.replace(universal_recipe, stages=(Stage(2, (32, 32), 2, (1.0, 1.0)),))
+    network, _ = train(recipe, *cells, tmp_path / "first", bfloat16=False)
+    weights = {k: v.half() for k, v in network.state_dict().items() if not k.startswith(HEAD)}
+    longer = dataclasses.replace(recipe, stages=(*recipe.stages, Stage(3, (32, 32), 2, (1.0, 1.0))))
+    begin(longer, weights, 2, tmp_path / "second")
+    state = torch.load(tmp_path / "second" / "state.pt", weights_only=True)
+    assert state["step"] == 2
+    assert all(torch.equal(state["ema"][k], v.float()) for k, v in weights.items())
+    lengthened, step = train(longer, *cells, tmp_path / "second", bfloat16=False)
+    assert step == 5
+    assert any(not torch.equal(v.half(), lengthened.state_dict()[k].half()) for k, v in weights.items())
+    with pytest.raises(UserError, match="not those of"):
+        begin(longer, {"other": torch.zeros(1)}, 2, tmp_path / "third")
 
 
 def test_no_minutes_no_step(hf_recipe, scenes, tmp_path):

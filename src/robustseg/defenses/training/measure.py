@@ -10,6 +10,7 @@ from torch import Tensor
 
 from robustseg.catalog import Attack
 from robustseg.defenses.training.data import IGNORE, Pool, target_of
+from robustseg.tasks.instance import MOST
 from robustseg.tasks.predict import predict as predict_tasks
 from robustseg.tasks.rows import rows as rows_of
 from robustseg.tasks.scoring import score
@@ -44,21 +45,22 @@ def segment_rows(
     *,
     ignore: int = IGNORE,
     bfloat16: bool = False,
+    most: int = MOST,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The statistics of every image, of pixels and of segments; codes (label + 256 * object) instead of labels.
 
-    ``tasks`` begin with "semantic".
+    ``tasks`` begin with "semantic"; ``most`` detections an image are judged (`Data.detections` where a data set says).
     """
     pixel_rows, found = [], []
     for pixels, codes in batches:
         with torch.autocast(pixels.device.type, torch.bfloat16, enabled=bfloat16):
             output = model(pixels)
         samples = [Sample("", x, c & 255, c >> 8) for x, c in zip(pixels.cpu(), codes.cpu())]
-        said = predict_tasks(output, (codes.shape[-2], codes.shape[-1]), things, tasks)
+        said = predict_tasks(output, (codes.shape[-2], codes.shape[-1]), things, tasks, most=most)
         truth = target(samples, things, ignore)
         assert said.labels is not None
         pixel_rows += statistics(said.labels.cpu(), truth.labels, classes=len(model.spec.classes), ignore=ignore)
-        found += rows_of(said, truth, tasks=tasks[1:])
+        found += rows_of(said, truth, tasks=tasks[1:], most=most)
     return pixel_rows, found
 
 
