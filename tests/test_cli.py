@@ -195,6 +195,7 @@ def test_failed_rows_are_exit_code_one_and_said(call, folder):
         (("survey", "figure"), "See: robustseg survey figure --help"),
         (("evaluate", "--model"), "requires an argument"),
         (("list", "colours"), "choose attacks, models or data"),
+        (("scenes", "preview", "--size", "256", "--out", "there"), "WIDTHxHEIGHT in pixels, e.g. 512x256"),
         (("report", "nowhere"), "nowhere"),
         (("merge", "nowhere", "--out", "there"), "no store.sqlite"),
         (("replay", "nowhere", "im", "pgd"), "no store.sqlite"),

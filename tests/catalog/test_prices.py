@@ -8,6 +8,7 @@ import torch
 from query_models import Streets, Universal
 from query_toys import CAR, street
 from robustseg.catalog import Artefact, attack
+from robustseg.catalog.patch_fit import inside
 from robustseg.catalog.prices import KIND, PILOT, PILOT_IMAGES, fit_prices, prices
 from robustseg.types import UserError
 
@@ -64,3 +65,17 @@ def test_data_that_names_no_things_is_refused():
     data.things = ()
     with pytest.raises(UserError, match="countable"):
         fit_prices(attack("pq-price"), Universal(), data, 0)
+
+
+def test_a_patch_that_follows_pq_pays_for_its_prices():
+    """Its passes are those of the pilot and its own; and no loss is given images that it does not ask for."""
+    model, data = Universal(), Streets(2)
+    made = attack("patch:size=2x2,steps=3,images=1,batch=1,vary=none,loss=pq-price")
+    pilot = fit_prices(attack("pq-price"), Universal(), data, 0)
+    assert inside(made, model, lambda: data, 0)[1] == (pilot.forwards, pilot.backwards)
+    assert made.fit(model, data, 0).backwards == pilot.backwards + 3
+
+    def nobody():
+        raise AssertionError("asked")
+
+    assert inside(attack("patch:loss=mask-break"), model, nobody, 0)[1] == (0, 0)

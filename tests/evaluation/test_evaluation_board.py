@@ -11,11 +11,13 @@ import torch
 from PIL import Image
 from torch import nn
 
+from robustseg import catalog
 from robustseg.errors import UserError
 from robustseg.evaluation.board_frames import view
-from robustseg.evaluation.board_patch import Plan, optimise_board
+from robustseg.evaluation.board_patch import LEARN, Plan, optimise_board
 from robustseg.evaluation.board_scores import gap, observe, scores
 from robustseg.evaluation.board_table import cautions, evaluate_board
+from robustseg.evaluation.patch_spec import to_learn_from
 from robustseg.physical.export import save_print
 from robustseg.scenes import CLASSES, Frame
 from robustseg.scenes import tone as rendered
@@ -255,3 +257,27 @@ def test_a_board_that_no_pose_shows_and_a_folder_without_patch(tmp_path):
         evaluate_board(tmp_path / "nothing")
     with pytest.raises(UserError, match="unknown scene 'moon'"):
         optimise_board("moon", Fake(), tmp_path)
+
+
+def test_a_loss_that_learns_beforehand_learns_from_other_streets(tmp_path):
+    """Class prices come from bundled streets, which photographs do not have."""
+    given = catalog.attack("patch:loss=pq-price")
+    data = to_learn_from(LEARN, Fake(), (32, 64), given)
+    assert (data.ref, data.things[-1]) == (LEARN, "bicycle")
+    assert tuple(data[0].image.shape) == (3, 32, 64)
+    with pytest.raises(UserError, match="loss=pq-price must learn from other images first"):
+        to_learn_from(None, Fake(), None, given)
+
+
+def test_the_record_says_how_many_steps_were_made(tmp_path):
+    about = optimise_board("billboard", Fake(), tmp_path, plan=PLAN, shoot=drive, texels=8, spec="patch:steps=1")
+    assert about["steps"] == json.loads((tmp_path / "optimise.json").read_text())["steps"] == 1
+
+
+def test_a_misspelt_model_or_option_is_told_before_anything_is_rendered(tmp_path):
+    def rendered_in_vain(*args, **options):
+        raise AssertionError("rendered")
+
+    for model, spec, says in (("zoo:street-unett", "patch", "did you mean"), (Fake(), "patch:gama=1", "gamma")):
+        with pytest.raises(UserError, match=says):
+            optimise_board("billboard", model, tmp_path, plan=PLAN, shoot=rendered_in_vain, spec=spec)

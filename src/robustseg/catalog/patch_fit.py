@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from robustseg.catalog.attack import Attack
     from robustseg.catalog.running import Side
 
-__all__ = ["BESIDE", "Picture", "Shown", "beside", "fit_patch", "hidden", "mix", "pictures", "search_patch"]
+__all__ = ["BESIDE", "Picture", "Shown", "Spent", "beside", "fit_patch", "hidden", "mix", "pictures", "search_patch"]
 
 JUDGEMENTS = 10
 BESIDE = ("smooth", "nps", "avoid")
@@ -49,6 +49,7 @@ SUSPICION = "suspicion"  # of an output: the score (B,) by which a defence finds
 
 # a look of one picture: (pixels of it, the pixels that the patch hides), given the texture
 Shown = Callable[[Tensor], tuple[Tensor, Tensor]]
+Spent = tuple[int, int]  # forwards and backwards
 
 
 @dataclass
@@ -72,12 +73,13 @@ def fit_patch(attack: Attack, model: Model, dataset: DataSet, seed: int = 0) -> 
     the gradient leads nowhere.
     """
     params, at = attack.params, where(attack.params)
-    inner, spent = inside(attack, model, dataset, seed)
+    inner, learned = inside(attack, model, lambda: dataset, seed)
+    looks = 0
     shown: list[Picture] = []
     device = next((p.device for p in model.module.parameters()), torch.device("cpu"))
     varies = variation(params["vary"])
     for one, name, cost in pictures(inner, model, dataset, device):
-        spent += cost
+        looks += cost
         if one is None:
             continue
         shown.append(_picture(one, name, at, varies))
@@ -88,7 +90,7 @@ def fit_patch(attack: Attack, model: Model, dataset: DataSet, seed: int = 0) -> 
             f"{attack.name}: no image of {dataset.ref} has anything to do for {attack.spec}; name other data with "
             "--fit-data, or another class or target"
         )
-    return search_patch(attack, model, shown, at.size, seed, dataset.ref, spent)
+    return search_patch(attack, model, shown, at.size, seed, dataset.ref, (learned[0] + looks, learned[1]))
 
 
 def _picture(one: Side, name: str, at: Place, varies: Variation) -> Picture:
@@ -104,8 +106,11 @@ def _picture(one: Side, name: str, at: Place, varies: Variation) -> Picture:
     return Picture(one, name, varied, lambda patch: (laid(image, patch, at), stated), one.state)
 
 
-def inside(attack: Attack, model: Model, dataset: DataSet, seed: int) -> tuple[Attack, int]:
-    """The attack whose objective the patch follows, and the forwards it took to make it ready."""
+def inside(attack: Attack, model: Model, others: Callable[[], DataSet], seed: int) -> tuple[Attack, Spent]:
+    """The attack whose objective the patch follows, and what it took to make it ready.
+
+    ``others`` gives the images that a loss learns from beforehand (class prices); it is asked where one does.
+    """
     params, name = attack.params, attack.params["loss"]
     if name == "split" or name in LOSSES:
         loss = "ce" if name == "split" else name
@@ -113,14 +118,14 @@ def inside(attack: Attack, model: Model, dataset: DataSet, seed: int) -> tuple[A
             raise UserError(f"patch: loss={name} has no form with a goal; use loss=ce or leave loss out")
         goal_loss = "metzen" if name == "split" else ""
         entry = replace(attack.entry, loss=loss, goal_loss=goal_loss, output=("dense",), fits="", shared=False)
-        return replace(attack, entry=entry, artefact=None), 0
+        return replace(attack, entry=entry, artefact=None), (0, 0)
     entry = ENTRIES[name]
     given = {k: params[k] for k in ("reference", "target", "class", "omega", "tau", "aim") if k in params}
     inner = replace(attack, entry=entry, params={**entry.params({}, False), **given}, artefact=None)
     if not inner.needs_fit:
-        return inner, 0
-    artefact = inner.fit(model, dataset, seed)
-    return inner.with_artefact(artefact), artefact.forwards
+        return inner, (0, 0)
+    artefact = inner.fit(model, others(), seed)
+    return inner.with_artefact(artefact), (artefact.forwards, artefact.backwards)
 
 
 def pictures(
@@ -146,9 +151,9 @@ def pictures(
 
 
 def search_patch(
-    attack: Attack, model: Model, shown: list[Picture], size: tuple[int, int], seed: int, ref: str, spent: int = 0
+    attack: Attack, model: Model, shown: list[Picture], size: tuple[int, int], seed: int, ref: str, spent: Spent
 ) -> Artefact:
-    """The patch of ``size`` that does best on these pictures, found by the one loop."""
+    """The patch of ``size`` that does best on these pictures, found by the one loop; ``spent`` before counts too."""
     params, first = attack.params, shown[0].side
     steps, batch = int(params["steps"]), min(int(params["batch"]), len(shown))
     now: list[Picture] = []  # the picture of the look that is being taken
@@ -200,7 +205,7 @@ def search_patch(
     if fault in (BROKEN, ZERO) and steps:
         what = "not finite" if fault == BROKEN else "exactly zero at every step"
         raise UserError(f"{attack.name}: the gradient on {ref} is {what}; look with: robustseg doctor")
-    forwards, backwards = spent + int(found.forwards[0]), int(found.backwards[0]) * costs
+    forwards, backwards = spent[0] + int(found.forwards[0]), spent[1] + int(found.backwards[0]) * costs
     return Artefact(KIND, {"patch": found.theta[0].detach().cpu().clamp(0, 1)}, ref, forwards, backwards)
 
 

@@ -31,7 +31,7 @@ def render(
         from robustseg.data.resize import parse_size
         from robustseg.scenes.render import render_split
 
-        width, height = parse_size(size)
+        width, height = parse_size(size, "WIDTHxHEIGHT", "512x256")
         made = render_split(
             split, count, (width, height), out, spp=spp, workers=workers, start=start,
             progress=lambda done, total: progress(done, total, "rendering"),
@@ -62,7 +62,7 @@ def preview(
         from robustseg.scenes import preview as sheets
         from robustseg.scenes.trajectory import trajectory
 
-        width, height = parse_size(size)
+        width, height = parse_size(size, "WIDTHxHEIGHT", "512x256")
         show = lambda done, total: progress(done, total, "rendering")  # noqa: E731
         kinds = sheets.kinds_of(scene, kind)
         if kinds:

@@ -12,15 +12,15 @@ from robustseg.errors import UserError
 __all__ = ["image", "nearest", "parse_size"]
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """``"256x512"`` -> (height, width).
+def parse_size(text: str, sides: str = "HEIGHTxWIDTH", example: str = "256x512") -> tuple[int, int]:
+    """``"256x512"`` -> (height, width); ``sides``: what an option calls them, in its order.
 
     >>> parse_size("256x512")
     (256, 512)
     """
     match = re.fullmatch(r"\s*(\d+)\s*[x×]\s*(\d+)\s*", text)
     if not match or not all(int(n) for n in match.groups()):
-        raise UserError(f"size '{text}' is not HEIGHTxWIDTH in pixels, e.g. 256x512")
+        raise UserError(f"size '{text}' is not {sides} in pixels, e.g. {example}")
     return int(match[1]), int(match[2])
 
 

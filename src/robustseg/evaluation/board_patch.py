@@ -22,7 +22,7 @@ from robustseg.catalog.vary import variation
 from robustseg.errors import UserError
 from robustseg.evaluation.board_frames import Shoot, Tick, View, loaded, shoot, usable, view
 from robustseg.evaluation.files import write_json
-from robustseg.evaluation.patch_spec import asked_patch, nothing_to_fit_on
+from robustseg.evaluation.patch_spec import asked_patch, to_learn_from
 from robustseg.ops.state import frozen
 from robustseg.physical.export import save_print
 from robustseg.physical.hanging import Variation, printed
@@ -38,6 +38,7 @@ SCENE_OPTIONS = {
     "step_size": "0.1",
     "update": "adam",
 }
+LEARN = "street:fit"  # other streets, for losses that learn from images beforehand
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ def optimise_board(
     follows from the board. Returns what ``optimise.json`` holds. Raises UserError for what cannot be made.
     """
     folder, tell = Path(out), tick or (lambda *_: None)
+    catalog.attack(spec)  # what is misspelt shall be told before anything is rendered
+    network = loaded(model, device)
     tell(0, 2, "rendering")
     frames = shoot(scene, seed, poses=plan.poses, size=plan.size, path=0)
     board = frames[0].board
@@ -81,7 +84,6 @@ def optimise_board(
     wide, high = board.size
     size = (max(round(texels * high / wide), 1), texels)
     attack = _attack(spec, size, plan)
-    network = loaded(model, device)
     tell(1, 2, "optimising")
     views = usable([view(f, size, network, f"{scene}/{seed}/0/{i}") for i, f in enumerate(frames)])
     with torch.inference_mode(False), frozen(network.module):
@@ -92,8 +94,8 @@ def optimise_board(
     about = {
         "scene": scene, "seed": seed, "model": network.spec.ref, "given": spec, "attack": attack.spec,
         "fast": plan == FAST, "texture": list(size), "board_m": [wide, high], "size": list(plan.size),
-        "poses": plan.poses, "held_out": plan.held_out, "steps": plan.steps, "forwards": artefact.forwards,
-        "backwards": artefact.backwards,
+        "poses": plan.poses, "held_out": plan.held_out, "steps": int(attack.params["steps"]),
+        "forwards": artefact.forwards, "backwards": artefact.backwards,
     }  # fmt: skip
     write_json(folder / "optimise.json", about)
     tell(2, 2, "done")
@@ -112,12 +114,14 @@ def _fit(
     attack: catalog.Attack, model: Model, views: Sequence[View], size: tuple[int, int], seed: int, ref: str
 ) -> Artefact:
     varies = variation(attack.params["vary"])
-    inner, spent = inside(attack, model, nothing_to_fit_on(attack, "a billboard"), seed)
+    frame = (int(views[0].image.shape[-2]), int(views[0].image.shape[-1]))
+    inner, (forwards, backwards) = inside(attack, model, lambda: to_learn_from(LEARN, model, frame, attack), seed)
+    forwards += len(views) * int(inner.needs_clean)
     shown = [_picture(inner, model, v, size, varies) for v in views]
     shown = [p for p in shown if bool(p.side.applicable[0])]
     if not shown:
         raise UserError(f"{attack.spec} has nothing to do in any pose; choose another class or target")
-    return search_patch(attack, model, shown, size, seed, ref, spent + len(views) * int(inner.needs_clean))
+    return search_patch(attack, model, shown, size, seed, ref, (forwards, backwards))
 
 
 def _picture(inner: catalog.Attack, model: Model, v: View, size: tuple[int, int], varies: Variation) -> Picture:

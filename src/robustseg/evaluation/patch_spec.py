@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from robustseg import catalog
 from robustseg.catalog import patch
+from robustseg.data import load_data
 from robustseg.errors import UserError
-from robustseg.types import DataSet
+from robustseg.evaluation.matching import Mapped
+from robustseg.types import DataSet, Model
 
-__all__ = ["asked_patch", "nothing_to_fit_on"]
+__all__ = ["asked_patch", "to_learn_from"]
 
 
 def asked_patch(
@@ -31,11 +32,14 @@ def asked_patch(
     return catalog.attack(given, size=f"{size[0]}x{size[1]}", **extra)
 
 
-def nothing_to_fit_on(attack: catalog.Attack, where: str) -> DataSet:
-    """Data for losses that must learn from other images first, of which a board has none: refuses when asked."""
+def to_learn_from(ref: str | None, model: Model, size: tuple[int, int] | None, attack: catalog.Attack) -> DataSet:
+    """Data for losses that must learn from other images first (class prices), in the classes of the model.
 
-    class Nothing:
-        def __getattr__(self, name: str) -> Any:
-            raise UserError(f"{attack.spec}: this loss must learn from other images first; use another for {where}")
-
-    return Nothing()  # type: ignore[return-value]
+    Raises UserError where there is none (``ref`` None).
+    """
+    if ref is None:
+        raise UserError(
+            f"patch: loss={attack.params['loss']} must learn from other images first, and photographs name none; use "
+            "one that need not, e.g. loss=mask-break"
+        )
+    return Mapped.of(load_data(ref, resize=size), model.spec)

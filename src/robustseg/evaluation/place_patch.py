@@ -24,7 +24,7 @@ from robustseg.errors import UserError
 from robustseg.evaluation.board_frames import Tick, loaded
 from robustseg.evaluation.board_patch import FULL, Plan
 from robustseg.evaluation.files import write_json
-from robustseg.evaluation.patch_spec import asked_patch, nothing_to_fit_on
+from robustseg.evaluation.patch_spec import asked_patch, to_learn_from
 from robustseg.evaluation.place_pictures import AUTO, Placed, pictures, split
 from robustseg.ops.state import frozen
 from robustseg.physical import quad
@@ -90,7 +90,7 @@ def optimise_placed(
         "texture": list(size), "board_m": list(metres), "longest": longest, "class_map": class_map and str(class_map),
         "reference": attack.reference, "fit": [p.name for p in fit], "held_out": [p.name for p in held_out],
         "places": {p.name: p.written for p in found}, "on": {p.name: p.on for p in found},
-        "steps": plan.steps, "forwards": artefact.forwards, "backwards": artefact.backwards,
+        "steps": int(attack.params["steps"]), "forwards": artefact.forwards, "backwards": artefact.backwards,
     }  # fmt: skip
     write_json(folder / "optimise.json", about)
     tell(2, 2, "done")
@@ -100,13 +100,14 @@ def optimise_placed(
 def _fit(
     attack: catalog.Attack, model: Model, found: Sequence[Placed], size: tuple[int, int], seed: int, ref: str
 ) -> Artefact:
-    inner, spent = inside(attack, model, nothing_to_fit_on(attack, "a marked place"), seed)
+    inner, (forwards, backwards) = inside(attack, model, lambda: to_learn_from(None, model, None, attack), seed)
+    forwards += len(found) * int(inner.needs_clean)
     varies = variation(attack.params["vary"])
     shown = [_picture(inner, model, p, size, varies) for p in found]
     shown = [p for p in shown if bool(p.side.applicable[0])]
     if not shown:
         raise UserError(f"{attack.spec} has nothing to do in any picture; choose another class or target")
-    return search_patch(attack, model, shown, size, seed, ref, spent + len(found) * int(inner.needs_clean))
+    return search_patch(attack, model, shown, size, seed, ref, (forwards, backwards))
 
 
 def _picture(inner: catalog.Attack, model: Model, p: Placed, size: tuple[int, int], varies: Variation) -> Picture:
