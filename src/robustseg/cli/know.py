@@ -47,6 +47,7 @@ def doctor(
     resize: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH, as for `evaluate`.")] = None,
     class_map: Annotated[Path | None, typer.Option(help="As for `evaluate`.")] = None,
     defense: Defense = None,
+    fit_data: Annotated[str | None, typer.Option(help="Data that zmask is calibrated on; never scored.")] = None,
     explain: Annotated[
         str | None,
         typer.Option(
@@ -67,6 +68,9 @@ def doctor(
         from robustseg.models import check
 
         size = parse_size(resize) if resize else None
-        found = examine(model, data, limit=limit, device=device, resize=size, class_map=class_map, defense=defense)
+        found = examine(
+            model, data, limit=limit, device=device, resize=size, class_map=class_map, defense=defense,
+            fit_data=fit_data,
+        )  # fmt: skip
     emit([{**asdict(f), "page": f.page} for f in found]) if json else print("\n".join(check.render(found)))
     return 1 if check.failed(found) else 0

@@ -82,6 +82,8 @@ def findings(model: Defended, image: Tensor) -> Iterator[Finding]:
     Measured on ``image (1,C,H,W)``, part by part.
     """
     masked = [p.text for p in model.parts if flat(p, image)]
+    if model.zmask is not None:
+        yield _hiding(model, image)
     random = [p.text for p in model.parts if p.randoms]
     if masked:
         yield Finding(
@@ -96,6 +98,21 @@ def findings(model: Defended, image: Tensor) -> Iterator[Finding]:
             "warning",
             f"{', '.join(random)}: drawn at random; attacks with --adaptive auto follow the mean over draws (EOT)",
         )
+
+
+def _hiding(model: Defended, image: Tensor) -> Finding:
+    """What zmask does to the gradient of this image."""
+    part = next(p for p in model.parts if p.name == "zmask")
+    with torch.no_grad():
+        before = replace(model, parts=model.parts[: model.parts.index(part)])
+        shown = before.pixels(image)[0] if before.parts else image
+        hidden = (replace(model, parts=(*before.parts, part)).pixels(image)[0] != shown).any(1).float().mean().item()
+    return Finding(
+        "defense-gradient",
+        "warning",
+        f"{part.text}: hides {hidden:.1%} of the first image; no gradient comes from what is hidden, and a patch is "
+        "hidden before its attack has begun; attacks with --adaptive auto go past the mask and keep it silent",
+    )
 
 
 @dataclass(frozen=True)

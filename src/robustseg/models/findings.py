@@ -32,6 +32,7 @@ EXPLAINED = {
     "gradient-vanishing": "the gradient of the loss underflows on most pixels",
     "defense-gradient": "an input defence has no gradient of its own",
     "defense-random": "an input defence draws at random",
+    "defense-cost": "an input defence costs much of the clean accuracy",
     "clean-accuracy-low": "the clean accuracy is so low that the preprocessing is probably wrong",
 }
 
@@ -74,7 +75,7 @@ def render(findings: Sequence[Finding]) -> list[str]:
     """Lines for a terminal, the worst first.
 
     >>> render([])
-    ['ok       all 18 checks passed']
+    ['ok       all 19 checks passed']
     >>> render([Finding("gradient-zero", "error", "3 of 4 images")])[1]
     '         see robustseg doctor --explain gradient-zero, or docs/doctor/README.md#gradient-zero'
     """
