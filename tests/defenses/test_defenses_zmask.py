@@ -11,7 +11,7 @@ from torch import nn
 import attack_toys as toys
 from robustseg.catalog import Artefact, attack
 from robustseg.defenses import zmask, zmask_fit
-from robustseg.defenses.defended import defended
+from robustseg.defenses.defended import Defended, defended
 from robustseg.defenses.words import parse, text_of_parts
 from robustseg.defenses.zmask import ZMask, _refined, _windows, _z, block
 from robustseg.defenses.zmask_fit import Watched, calibrate
@@ -130,6 +130,35 @@ def test_what_is_suspect_is_hidden_and_an_attack_sees_through_the_soft_mask(lear
     flat, _ = defended(model, "zmask", bpda=False, learned=learned).pixels(x)
     (plain,) = torch.autograd.grad((flat * weight).sum(), x)
     assert torch.equal(plain, weight * ~hides)
+
+
+def test_who_keeps_it_silent_follows_what_would_be_seen_and_is_judged_by_what_is(learned):
+    """Past the mask, an answer that is differentiated is the bare model's; without a gradient nothing changes."""
+    model, image = Model(), spot(Pictures()[0].image)[None]
+    behind = defended(model, "zmask", learned=learned)
+    x = image.clone().requires_grad_()
+    output = behind.past()(x)
+    assert torch.equal(output.scores, model(image).scores)
+    assert not torch.equal(output.scores, behind(image).scores)  # here it hides
+    (found,) = torch.autograd.grad(output.scores[:, 0].sum(), x)
+    (wanted,) = torch.autograd.grad(model(x).scores[:, 0].sum(), x)
+    assert torch.equal(found, wanted)
+    assert torch.equal(behind.past()(x).extras["suspicion"], behind(x).extras["suspicion"])
+    with torch.no_grad():
+        assert torch.equal(behind.past()(x).scores, behind(image).scores)
+    plain = defended(model, "zmask", bpda=False, learned=learned)
+    assert torch.equal(plain.past()(x).scores, plain(x).scores)
+
+
+def test_a_patch_that_avoids_is_fitted_past_the_mask(learned, monkeypatch):
+    """With the term, gradients are those of the model without its mask; without it they pass through the soft mask."""
+    made = []
+    past = Defended.past
+    monkeypatch.setattr(Defended, "past", lambda self: made.append(1) or past(self))
+    behind = defended(Model(), "zmask", learned=learned)
+    for weight, times in (("0", 0), ("1", 1)):
+        attack("patch:size=8x8,steps=1,images=1,batch=1,vary=none", avoid=weight).fit(behind, Pictures(1))
+        assert len(made) == times
 
 
 def test_calibration_finds_patches_and_leaves_clean_images_alone(learned):

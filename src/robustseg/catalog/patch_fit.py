@@ -73,6 +73,8 @@ def fit_patch(attack: Attack, model: Model, dataset: DataSet, seed: int = 0) -> 
     the gradient leads nowhere.
     """
     params, at = attack.params, where(attack.params)
+    if getattr(model, "suspects", False) and fraction(params["avoid"]) > 0:
+        model = getattr(model, "past", lambda: model)()
     inner, learned = inside(attack, model, lambda: dataset, seed)
     looks = 0
     shown: list[Picture] = []

@@ -33,7 +33,8 @@ class Defended:
     ``samples``: draws of a randomised defence that an attack takes the mean over a step (EOT); 0: it takes one draw and
     keeps it. ``draws (B, randoms)`` in [0,1) of a call say what is drawn, one row an image; without them they depend on
     the content of each image, so that a call repeats and no image depends on its neighbours. ``zmask``: what that
-    defence learned; every output then carries ``extras["suspicion"]``, its score ``(B,)``.
+    defence learned; every output then carries ``extras["suspicion"]``, its score ``(B,)``. ``shows``: an answer that is
+    differentiated is to the image as if nothing had been hidden (`past`).
     """
 
     inner: Model
@@ -41,6 +42,7 @@ class Defended:
     bpda: bool = True
     samples: int = SAMPLES
     zmask: zmask.ZMask | None = None
+    shows: bool = False
 
     @property
     def text(self) -> str:
@@ -80,6 +82,12 @@ class Defended:
     def suspects(self) -> bool:
         """Its outputs say how suspect an image is, so that an attack can avoid that."""
         return self.zmask is not None
+
+    def past(self) -> Defended:
+        """The same to whoever lowers its suspicion meanwhile: what a hidden patch would do is followed, so that there
+        is something to hide; without a gradient it hides what it hides. Where gradients are left as they are, nothing
+        changes."""
+        return replace(self, shows=self.bpda and self.suspects)
 
     def to(self, device: str | torch.device) -> Defended:
         """The same on another device."""
@@ -127,7 +135,7 @@ class Defended:
                 places.append(place)
             elif part.name == "zmask":
                 assert self.zmask is not None
-                x, suspicion = self.zmask.hidden(self.inner, x, part.low, self.bpda)
+                x, suspicion = self.zmask.hidden(self.inner, x, part.low, self.bpda, self.shows)
             elif part.name != "demask":
                 share = mine[:, 0] if part.randoms else torch.zeros(len(x))  # a fixed number waits for no device
                 x = applied(part.name, x, part.low + share * (part.high - part.low), self.bpda)

@@ -89,16 +89,21 @@ class ZMask:
         score = (D * S * mask).flatten(1).sum(1) / (1 + mask.flatten(1).sum(1))
         return at_label_size(mask, size), score
 
-    def hidden(self, model: Model, images: Tensor, threshold: float, bpda: bool) -> tuple[Tensor, Tensor]:
+    def hidden(
+        self, model: Model, images: Tensor, threshold: float, bpda: bool, past: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """``images (B,C,H,W)`` with what is suspect hidden, and the score ``(B,)``, both with gradient.
 
         ``bpda``: the gradient of the pixels is that of the soft mask, ``x (1 - mask) + colour · mask``; else that of
-        the pixels which are left, as if the mask were given.
+        the pixels which are left, as if the mask were given. ``past``: where a gradient is wanted nothing is hidden.
         """
         mask, score = self.seen(maps_of(model, images), (int(images.shape[-2]), int(images.shape[-1])))
         colour = self.colour.to(images).view(1, -1, 1, 1)
+        followed = torch.is_grad_enabled() and images.requires_grad
+        if past and followed:
+            return images, score
         exact = torch.where(mask.detach() > threshold, colour, images)
-        if bpda and torch.is_grad_enabled() and images.requires_grad:
+        if bpda and followed:
             return replaced(exact.detach(), images * (1 - mask) + colour * mask), score
         return exact, score
 

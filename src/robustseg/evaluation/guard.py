@@ -72,7 +72,8 @@ class Guard:
         """What decides the images of an attack besides the model, for the run key."""
         if not isinstance(model, Defended):
             return None
-        return "off" if self.unaware else f"bpda={model.bpda},samples={model.samples if model.randoms else 0}"
+        past = ",past" * (model.bpda and model.suspects)  # a patch is fitted on what is not yet hidden
+        return "off" if self.unaware else f"bpda={model.bpda},samples={model.samples if model.randoms else 0}{past}"
 
     @property
     def info(self) -> dict[str, Any]:
