@@ -81,3 +81,9 @@ def test_the_same_size_changes_nothing():
 def test_sizes_that_are_none(text):
     with pytest.raises(UserError, match="is not HEIGHTxWIDTH"):
         resize.parse_size(text)
+
+
+def test_a_size_that_is_a_slip_is_told_before_memory_runs_out():
+    assert resize.parse_size("16384x1") == (16384, 1)
+    with pytest.raises(UserError, match="larger than 16384 pixels a side"):
+        resize.parse_size("128x25600")

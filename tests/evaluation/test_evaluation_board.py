@@ -228,9 +228,18 @@ def test_the_patch_is_a_print_of_the_boards_size(made):
 
 
 def test_a_print_of_no_size_is_refused(tmp_path):
-    for width, dpi in ((0, 25), (float("nan"), 25), (1, 0), (1000, 300)):
+    for width, dpi in ((0, 25), (float("nan"), 25), (1, 0), (1000, 300), (1, float("inf"))):
         with pytest.raises(UserError):
             save_print(torch.rand(3, 4, 8), tmp_path / "p.png", width, dpi)
+
+
+def test_a_print_makes_its_folder_and_is_a_png(tmp_path):
+    save_print(torch.rand(3, 4, 8), tmp_path / "new" / "folder" / "p.PNG", 1)
+    with Image.open(tmp_path / "new" / "folder" / "p.PNG") as image:
+        assert image.format == "PNG"
+    for name in ("p.jpg", "p.xyz", "p"):
+        with pytest.raises(UserError, match=r"name .*p\.png"):
+            save_print(torch.rand(3, 4, 8), tmp_path / name, 1)
 
 
 @pytest.mark.parametrize(

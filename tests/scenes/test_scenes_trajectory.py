@@ -148,3 +148,17 @@ def test_preview_writes_a_sheet_and_what_is_known(frames, tmp_path):
     assert sheet.shape[1] == 2 * SIZE[1]
     magenta = (sheet == (255, 0, 255)).all(-1)
     assert 10 < magenta.sum() < sum(f.board_mask.sum() for f in frames)
+
+
+def test_a_texture_file_is_a_picture_of_a_bearable_size(tmp_path, monkeypatch):
+    from PIL import Image
+
+    from robustseg.scenes import preview
+
+    Image.new("RGB", (8, 6), (255, 0, 0)).save(tmp_path / "red.png")
+    assert preview.read_texture(tmp_path / "red.png").shape == (6, 8, 3)
+    (tmp_path / "text.png").write_text("no picture")
+    monkeypatch.setattr(preview, "LARGEST", 47)
+    for name, says in (("red", "8 x 6 pixels; make it smaller"), ("text", "cannot be read"), ("none", "is no file")):
+        with pytest.raises(UserError, match=says):
+            preview.read_texture(tmp_path / f"{name}.png")

@@ -30,7 +30,9 @@ def optimise(
     seed: Seed = 0,
     fast: Fast = False,
     attack: Annotated[str, typer.Option(help="Options of the patch, e.g. patch:gamma=dynamic,smooth=0.2")] = "patch",
-    texels: Annotated[int, typer.Option(min=4, help="Width of the texture; its height follows from the board.")] = 128,
+    texels: Annotated[
+        int, typer.Option(min=4, max=4096, help="Width of the texture; its height follows from the board.")
+    ] = 128,
     device: Device = "auto",
 ) -> None:
     """Fit a patch for the billboard of a scene on a drive towards it, or for a flat place in your own photographs.

@@ -11,6 +11,8 @@ from robustseg.errors import UserError
 
 __all__ = ["image", "nearest", "parse_size"]
 
+LARGEST = 16384  # pixels a side; what is larger is a slip of the finger
+
 
 def parse_size(text: str, sides: str = "HEIGHTxWIDTH", example: str = "256x512") -> tuple[int, int]:
     """``"256x512"`` -> (height, width); ``sides``: what an option calls them, in its order.
@@ -21,6 +23,8 @@ def parse_size(text: str, sides: str = "HEIGHTxWIDTH", example: str = "256x512")
     match = re.fullmatch(r"\s*(\d+)\s*[x×]\s*(\d+)\s*", text)
     if not match or not all(int(n) for n in match.groups()):
         raise UserError(f"size '{text}' is not {sides} in pixels, e.g. {example}")
+    if max(int(n) for n in match.groups()) > LARGEST:
+        raise UserError(f"size '{text}' is larger than {LARGEST} pixels a side; choose a smaller one")
     return int(match[1]), int(match[2])
 
 

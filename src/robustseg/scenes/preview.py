@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from robustseg.scenes.render import Progress
 from robustseg.scenes.store import encoded, write_bytes
 
 LINE = 14
+LARGEST = 64_000_000  # pixels of a texture
 
 
 def sheet(rows: Sequence[Sequence[tuple[np.ndarray, str]]]) -> Image.Image:
@@ -78,11 +80,17 @@ def parse_sun(text: str | None) -> tuple[float, float] | None:
 
 
 def read_texture(path: Path) -> np.ndarray:
-    """A picture file as uint8 sRGB (h,w,3); raises UserError where it cannot be read."""
+    """A picture file as uint8 sRGB (h,w,3); raises UserError where there is none, or it is none or too large."""
+    if not path.is_file():
+        raise UserError(f"texture {path} is no file; give a PNG or JPEG file")
     try:
-        with Image.open(path) as picture:
-            return np.array(picture.convert("RGB"))
-    except (OSError, ValueError) as e:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is ours
+            with Image.open(path) as picture:
+                if picture.width * picture.height > LARGEST:
+                    raise UserError(f"texture {path} has {picture.width} x {picture.height} pixels; make it smaller")
+                return np.array(picture.convert("RGB"))
+    except (OSError, ValueError, Image.DecompressionBombError) as e:
         raise UserError(f"texture {path} cannot be read as a picture ({e}); give a PNG or JPEG file") from None
 
 
