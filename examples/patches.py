@@ -1,9 +1,10 @@
 """Patches on a billboard, warped and rendered again, on three models: makes docs/results/patches.md.
 
     python examples/patches.py [--fast] [--seeds 0,1] [--only zoo:street-unet]
+    python examples/patches.py --defences            # the chapter on defences alone (examples/patch_defences.py)
 
 Every model has a patch of its own, fitted on one drive of each street (a seed is a street) and judged on another. A run
-that is finished is not made again; `--page` writes the page of what is there.
+that is finished is not made again; `--page` writes the page of what is there. The last chapter is on defences.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import patch_defences
 from PIL import Image
 
 from robustseg.errors import UserError
@@ -63,7 +65,8 @@ Changed pixels, rendered again: optimised (random), nearest pose last.
 {metres}
 
 ![The nearest pose of each model, simulated: own poster, random texture, optimised patch](../images/{picture})
-"""
+
+{defences}"""
 
 
 def main() -> None:
@@ -74,8 +77,12 @@ def main() -> None:
     parser.add_argument("--only", choices=MODELS)
     parser.add_argument("--page", action="store_true", help="write the page of the runs that are there")
     parser.add_argument("--out", type=Path, default=Path("runs/patches"))
+    parser.add_argument("--defences", action="store_true", help="make the chapter on defences, leave the others")
     chosen = parser.parse_args()
     keep_freed()
+    if chosen.defences:
+        renew(patch_defences.chapter(chosen.out / "defences"))
+        return print(PAGE)
     try:
         seeds = [int(s) for s in chosen.seeds.split(",")]
     except ValueError:
@@ -88,7 +95,10 @@ def main() -> None:
     found = {k: json.loads((out / "summary.json").read_text()) for k, out in places.items() if done(out, "summary")}
     if not found:
         raise UserError(f"{chosen.out} holds no finished run; leave --page out")
-    PAGE.write_text(page(found, chosen), encoding="utf-8")
+    again = chosen.page or chosen.only
+    PAGE.write_text(
+        page(found, chosen, standing() if again else patch_defences.chapter(chosen.out / "defences")), "utf-8"
+    )
     strip(places, found)
     print(PAGE)
 
@@ -112,14 +122,26 @@ def run(model: str, seed: int, out: Path, fast: bool) -> None:
 Found = Mapping[tuple[str, int], dict[str, Any]]
 
 
-def page(found: Found, chosen: argparse.Namespace) -> str:
+def standing() -> str:
+    """The chapter on defences as it stands in the page."""
+    _, mark, text = PAGE.read_text(encoding="utf-8").partition(patch_defences.CHAPTER)
+    return mark + text
+
+
+def renew(chapter: str) -> None:
+    """Put the chapter on defences into the page, in the place of the one that stands there."""
+    before = PAGE.read_text(encoding="utf-8").partition(patch_defences.CHAPTER)[0]
+    PAGE.write_text(before.rstrip() + "\n\n" + chapter, encoding="utf-8")
+
+
+def page(found: Found, chosen: argparse.Namespace, defences: str) -> str:
     """The page as Markdown."""
     plan = FAST if chosen.fast else FULL
     options = "".join([" --fast" * chosen.fast, f" --seeds {chosen.seeds}" * (chosen.seeds != "0")])
     return TEXT.format(
         poses=plan.poses, steps=plan.steps, batch=plan.batch, wide=plan.size[1], high=plan.size[0], held=plan.held_out,
         command=f"python examples/patches.py{options}", table=scores(found), gaps=gaps(found), rings=rings(found),
-        metres=metres(found), picture=PICTURE.name,
+        metres=metres(found), picture=PICTURE.name, defences=defences,
     )  # fmt: skip
 
 
