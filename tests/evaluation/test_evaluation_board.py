@@ -290,3 +290,26 @@ def test_a_misspelt_model_or_option_is_told_before_anything_is_rendered(tmp_path
     for model, spec, says in (("zoo:street-unett", "patch", "did you mean"), (Fake(), "patch:gama=1", "gamma")):
         with pytest.raises(UserError, match=says):
             optimise_board("billboard", model, tmp_path, plan=PLAN, shoot=rendered_in_vain, spec=spec)
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be a folder"):
+        optimise_board("billboard", Fake(), tmp_path / "file", plan=PLAN, shoot=rendered_in_vain)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("seed", None, "seed is missing or no int"),
+        ("model", 3, "model is missing or no str"),
+        ("size", "big", "size is missing or no list"),
+        ("size", [32, 10**9], "size is no pair of sizes"),
+        ("board_m", [2.0], "board_m is no pair of sizes"),
+        ("held_out", 10**9, "held_out is not from 1 to 512"),
+    ],
+)
+def test_a_damaged_record_is_one_line(made, tmp_path, key, value, says):
+    for name in ("optimise.json", "patch.safetensors"):
+        (tmp_path / name).write_bytes((made[0] / name).read_bytes())
+    about = json.loads((tmp_path / "optimise.json").read_text())
+    (tmp_path / "optimise.json").write_text(json.dumps({**about, key: value}))
+    with pytest.raises(UserError, match=says):
+        evaluate_board(tmp_path, model=Fake(), shoot=drive)

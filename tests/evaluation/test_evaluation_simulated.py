@@ -21,7 +21,10 @@ from robustseg.scenes import Frame
 from robustseg.scenes.board import Board
 
 CORNERS = np.array([[-1.0, -0.5, 0], [1, -0.5, 0], [1, 0.5, 0], [-1, 0.5, 0]])
-ABOUT = {"scene": "wall", "seed": 3, "size": [48, 96], "held_out": 2}
+ABOUT = {
+    "scene": "wall", "seed": 3, "model": "toy", "given": "patch", "attack": "patch", "size": [48, 96],
+    "texture": [4, 8], "board_m": [2.0, 1.0], "poses": 2, "held_out": 2, "backwards": 9,
+}  # fmt: skip
 
 
 def drive(scene, seed, *, poses, size, path, texture):

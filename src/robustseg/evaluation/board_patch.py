@@ -21,7 +21,7 @@ from robustseg.catalog.running import side
 from robustseg.catalog.vary import variation
 from robustseg.errors import UserError
 from robustseg.evaluation.board_frames import Shoot, Tick, View, loaded, shoot, usable, view
-from robustseg.evaluation.files import write_json
+from robustseg.evaluation.files import folder_for, write_json
 from robustseg.evaluation.patch_spec import asked_patch, to_learn_from
 from robustseg.ops.state import frozen
 from robustseg.physical.export import save_print
@@ -74,9 +74,10 @@ def optimise_board(
     ``spec``: a patch with options (``patch:gamma=dynamic,smooth=0.2``); ``texels``: width of the texture, its height
     follows from the board. Returns what ``optimise.json`` holds. Raises UserError for what cannot be made.
     """
-    folder, tell = Path(out), tick or (lambda *_: None)
+    tell = tick or (lambda *_: None)
     catalog.attack(spec)  # what is misspelt shall be told before anything is rendered
     network = loaded(model, device)
+    folder = folder_for(out)
     tell(0, 2, "rendering")
     frames = shoot(scene, seed, poses=plan.poses, size=plan.size, path=0)
     board = frames[0].board
@@ -88,7 +89,6 @@ def optimise_board(
     views = usable([view(f, size, network, f"{scene}/{seed}/0/{i}") for i, f in enumerate(frames)])
     with torch.inference_mode(False), frozen(network.module):
         artefact = _fit(attack, network, views, size, seed, f"{scene}:{seed}")
-    folder.mkdir(parents=True, exist_ok=True)
     artefact.save(folder / "patch.safetensors")
     save_print(artefact.tensors["patch"], folder / "patch.png", wide)
     about = {

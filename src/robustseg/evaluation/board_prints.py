@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from robustseg.catalog.artefact import Artefact
+from robustseg.data.resize import LARGEST
 from robustseg.errors import UserError
 from robustseg.ops import seeds
 from robustseg.scenes.billboard import advert
@@ -17,6 +18,13 @@ from robustseg.scenes.billboard import advert
 __all__ = ["prints", "read_board", "seed_of"]
 
 POSTER = 600  # texels of its longer side, at least
+MOST = 512  # poses of a drive
+NEEDED: dict[str, dict[str, type]] = {  # what optimise.json must hold, by what it was fitted on
+    "scene": {"scene": str, "seed": int, "model": str, "given": str, "attack": str, "size": list, "texture": list,
+              "board_m": list, "poses": int, "held_out": int, "backwards": int},
+    "data": {"data": str, "seed": int, "model": str, "places": dict, "on": dict, "held_out": list, "longest": int,
+             "board_m": list},
+}  # fmt: skip
 
 
 def read_board(folder: str | Path, kind: str = "scene") -> tuple[dict[str, Any], Tensor]:
@@ -34,10 +42,32 @@ def read_board(folder: str | Path, kind: str = "scene") -> tuple[dict[str, Any],
     if not isinstance(about, dict) or kind not in about:
         wanted = {"scene": "no patch for a rendered scene", "data": "no patch for pictures of a folder"}[kind]
         raise UserError(f"{folder} holds {wanted}; see robustseg patch optimise --help")
+    fault = _fault(about, kind)
+    if fault:
+        raise UserError(f"{path / 'optimise.json'}: {fault}; optimise again")
     texture = Artefact.load(path / "patch.safetensors").tensors.get("patch")
     if texture is None or texture.dim() != 3:
         raise UserError(f"{path / 'patch.safetensors'} holds no patch; optimise again")
     return about, texture
+
+
+def _fault(about: dict[str, Any], kind: str) -> str:
+    """What is wrong with the record of a patch, in words; nothing where it can be used.
+
+    >>> _fault({"data": "folder:x", "seed": True}, "data")
+    'seed is missing or no int'
+    """
+    for name, wanted in NEEDED[kind].items():
+        if not isinstance(about.get(name), wanted) or isinstance(about.get(name), bool):
+            return f"{name} is missing or no {wanted.__name__}"
+    for name in ("size", "texture", "board_m"):
+        pair = about.get(name, [1, 1])
+        whole = (int, float) if name == "board_m" else int
+        if len(pair) != 2 or not all(isinstance(v, whole) and 0 < v <= LARGEST for v in pair):
+            return f"{name} is no pair of sizes"
+    if kind == "scene" and not 1 <= about["held_out"] <= MOST:
+        return f"held_out is not from 1 to {MOST}"
+    return ""
 
 
 def prints(texture: Tensor, seed: int, harmless: bool = False) -> dict[str, Tensor]:

@@ -22,7 +22,7 @@ from robustseg.evaluation.board_prints import prints, read_board
 from robustseg.evaluation.board_scores import Row, gap, observe, scores
 from robustseg.evaluation.bootstrap import FEWEST
 from robustseg.evaluation.colours import palette
-from robustseg.evaluation.files import write_json
+from robustseg.evaluation.files import folder_for, write_json
 from robustseg.ops.state import frozen
 from robustseg.tasks.truth import things_of
 from robustseg.types import Model
@@ -54,6 +54,7 @@ def evaluate_board(
     size = tuple(plan.size) if plan else tuple(about["size"])
     where: dict[str, Any] = {"poses": plan.held_out if plan else about["held_out"], "size": size, "path": 1}
     network = loaded(model or about["model"], device)
+    target = folder_for(out or path)
     textures: dict[str, Tensor | None] = {"clean": None, **prints(texture, about["seed"])}
     tell(0, len(textures), "rendering")
     frames = shoot(about["scene"], about["seed"], **where)
@@ -92,8 +93,6 @@ def evaluate_board(
         "about": about,
     }
     summary["cautions"] = cautions(summary)
-    target = Path(out) if out else path
-    target.mkdir(parents=True, exist_ok=True)
     if target.resolve() != path.resolve() and (path / "patch.png").is_file():
         shutil.copyfile(path / "patch.png", target / "patch.png")
     write_json(target / "summary.json", summary)

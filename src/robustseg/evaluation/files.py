@@ -10,7 +10,17 @@ from typing import Any
 
 from robustseg.errors import UserError
 
-__all__ = ["slug", "write_json"]
+__all__ = ["folder_for", "slug", "write_json"]
+
+
+def folder_for(path: str | Path) -> Path:
+    """The folder, made where it is missing. Raises UserError where it cannot be, or is a file."""
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise UserError(f"{folder} cannot be a folder for results ({problem.strerror}); name another") from None
+    return folder
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -23,7 +23,7 @@ from robustseg.catalog.vary import variation
 from robustseg.errors import UserError
 from robustseg.evaluation.board_frames import Tick, loaded
 from robustseg.evaluation.board_patch import FULL, Plan
-from robustseg.evaluation.files import write_json
+from robustseg.evaluation.files import folder_for, write_json
 from robustseg.evaluation.patch_spec import asked_patch, to_learn_from
 from robustseg.evaluation.place_pictures import AUTO, Placed, pictures, split
 from robustseg.ops.state import frozen
@@ -65,8 +65,7 @@ def optimise_placed(
     marked places, 2:1 for ``auto``); of ``plan`` steps and batch count. Returns what ``optimise.json`` holds, among it
     the corners of every picture and which were held out. Raises UserError for what cannot be made.
     """
-    folder, tell = Path(out), tick or (lambda *_: None)
-    network = loaded(model, device)
+    tell, network = tick or (lambda *_: None), loaded(model, device)
     wanted = None if board is None else board[0] / board[1]
     found = pictures(data, place, network, longest=longest, aspect=wanted or 2.0, class_map=class_map, tick=tick)
     if not found:
@@ -79,10 +78,10 @@ def optimise_placed(
     labelled = all(p.truth is not None for p in fit)
     if "reference" not in attack.given and not labelled:
         attack = catalog.attack(attack, reference="pred")
+    folder = folder_for(out)
     tell(1, 2, "optimising")
     with torch.inference_mode(False), frozen(network.module):
         artefact = _fit(attack, network, fit, size, seed, data)
-    folder.mkdir(parents=True, exist_ok=True)
     artefact.save(folder / "patch.safetensors")
     save_print(artefact.tensors["patch"], folder / "patch.png", metres[0])
     about = {
