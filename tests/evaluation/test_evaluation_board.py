@@ -290,6 +290,10 @@ def test_a_misspelt_model_or_option_is_told_before_anything_is_rendered(tmp_path
     for model, spec, says in (("zoo:street-unett", "patch", "did you mean"), (Fake(), "patch:gama=1", "gamma")):
         with pytest.raises(UserError, match=says):
             optimise_board("billboard", model, tmp_path, plan=PLAN, shoot=rendered_in_vain, spec=spec)
+    cells = Fake()
+    cells.spec = ModelSpec("cells", "semantic", ("background", "nucleus"), "0" * 16)
+    with pytest.raises(UserError, match="cells does not know the classes of a street"):
+        optimise_board("billboard", cells, tmp_path, plan=PLAN, shoot=rendered_in_vain)
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be a folder"):
         optimise_board("billboard", Fake(), tmp_path / "file", plan=PLAN, shoot=rendered_in_vain)

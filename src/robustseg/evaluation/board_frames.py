@@ -23,7 +23,7 @@ from robustseg.scenes import CLASSES, Frame
 from robustseg.tasks import truth
 from robustseg.types import Model, Sample, SemanticTarget
 
-__all__ = ["KINDS", "Shoot", "Tick", "View", "loaded", "photograph", "shoot", "usable", "view"]
+__all__ = ["KINDS", "Shoot", "Tick", "View", "loaded", "photograph", "shoot", "street_classes", "usable", "view"]
 
 Shoot = Callable[..., list[Frame]]
 Tick = Callable[[int, int, str], None]
@@ -59,7 +59,7 @@ def view(frame: Frame, texture: tuple[int, int], model: Model, name: str) -> Vie
     if board is None or frame.dark is None or frame.gain is None:
         raise UserError(f"frame {name} has no billboard with calibrated light; render it with one")
     device = next((p.device for p in model.module.parameters()), torch.device("cpu"))
-    table = match(CLASSES, model.spec.classes)
+    table = street_classes(model)
     labels = remap(torch.from_numpy(frame.label.astype(np.int64)), table)[None].to(device)
 
     def light(value: Any) -> Tensor:
@@ -81,6 +81,17 @@ def view(frame: Frame, texture: tuple[int, int], model: Model, name: str) -> Vie
     steps = ndimage.distance_transform_edt(~frame.board_mask) if there else np.full(frame.label.shape, np.inf)
     away = torch.from_numpy(np.asarray(steps, np.float64) - 1).clamp_min(0)
     return View(name, image, target, lit, mask, away, distance, angle, int(mask.sum()))
+
+
+def street_classes(model: Model) -> Tensor:
+    """Model index of every class of the rendered street. Raises UserError for a model of something else."""
+    try:
+        return match(CLASSES, model.spec.classes)
+    except UserError:
+        raise UserError(
+            f"{model.spec.ref} does not know the classes of a street (road, building, sky …), and a street is rendered; "
+            "use a model that does, e.g. zoo:street-unet, or photographs: --data folder:PATH --place auto"
+        ) from None
 
 
 def _segments(frame: Frame, name: str, image: Tensor, labels: Tensor, model: Model) -> SemanticTarget:

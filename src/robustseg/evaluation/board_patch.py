@@ -20,7 +20,7 @@ from robustseg.catalog.patch_fit import Picture, inside, search_patch
 from robustseg.catalog.running import side
 from robustseg.catalog.vary import variation
 from robustseg.errors import UserError
-from robustseg.evaluation.board_frames import Shoot, Tick, View, loaded, shoot, usable, view
+from robustseg.evaluation.board_frames import Shoot, Tick, View, loaded, shoot, street_classes, usable, view
 from robustseg.evaluation.files import folder_for, write_json
 from robustseg.evaluation.patch_spec import asked_patch, to_learn_from
 from robustseg.ops.state import frozen
@@ -77,6 +77,7 @@ def optimise_board(
     tell = tick or (lambda *_: None)
     catalog.attack(spec)  # what is misspelt shall be told before anything is rendered
     network = loaded(model, device)
+    street_classes(network)
     folder = folder_for(out)
     tell(0, 2, "rendering")
     frames = shoot(scene, seed, poses=plan.poses, size=plan.size, path=0)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustseg.evaluation.board_frames import Shoot, Tick, View, loaded, photograph, shoot, usable, view
+from robustseg.evaluation.board_frames import Shoot, Tick, View, loaded, photograph, shoot, street_classes, usable, view
 from robustseg.evaluation.board_patch import FAST, Plan
 from robustseg.evaluation.board_pictures import animate, shown
 from robustseg.evaluation.board_prints import prints, read_board
@@ -54,6 +54,7 @@ def evaluate_board(
     size = tuple(plan.size) if plan else tuple(about["size"])
     where: dict[str, Any] = {"poses": plan.held_out if plan else about["held_out"], "size": size, "path": 1}
     network = loaded(model or about["model"], device)
+    street_classes(network)
     target = folder_for(out or path)
     textures: dict[str, Tensor | None] = {"clean": None, **prints(texture, about["seed"])}
     tell(0, len(textures), "rendering")
