@@ -89,7 +89,7 @@ def street_classes(model: Model) -> Tensor:
         return match(CLASSES, model.spec.classes)
     except UserError:
         raise UserError(
-            f"{model.spec.ref} does not know the classes of a street (road, building, sky …), and a street is rendered; "
+            f"{model.spec.ref} does not know the classes of a street (road, sky …), and a street is rendered; "
             "use a model that does, e.g. zoo:street-unet, or photographs: --data folder:PATH --place auto"
         ) from None
 
