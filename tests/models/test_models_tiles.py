@@ -89,6 +89,30 @@ def test_every_object_is_found_once_and_as_in_the_whole_image(stride):
         assert max(len({*one} & {*other}) / len({*one} | {*other}) for other in sure[1]) > 0.85
 
 
+class Twice(Blobs):
+    """Says everything a second time, less surely."""
+
+    def forward(self, pixels):
+        once = super().forward(pixels)
+        again = once.mask_logits[:, 1:]
+        classes = once.class_logits[:, 1:] - torch.tensor([0.0, 0.5, 0.0])
+        return QueryOutput(torch.cat([once.class_logits, classes], 1), torch.cat([once.mask_logits, again], 1))
+
+
+def test_what_is_said_twice_counts_once():
+    twice = rs.wrap(Twice(), classes=["ground", "blob"], things=["blob"], task="universal", name="twice")
+    x = scene().requires_grad_()
+    found = [predict(m(x), (96, 128), (False, True), ("instance",)).instances[0] for m in (blobs(), twice)]
+    assert [(f.scores > 0.5).sum() for f in found] == [6, 12]
+    output = Tiled.of(twice, 32, 24)(x)
+    found = predict(output, (96, 128), (False, True), ("instance",)).instances[0]
+    assert (found.scores > 0.5).sum() == 6
+    alone = predict(Tiled.of(blobs(), 32, 24)(x), (96, 128), (False, True), ("instance",)).instances[0]
+    assert torch.equal(found.scores[:6], alone.scores[:6])  # the surer ones stayed
+    (gradient,) = torch.autograd.grad(output.class_logits[..., 1].sum(), x)
+    assert gradient.abs().sum() > 0
+
+
 def test_an_image_off_the_grid_keeps_its_size_and_its_registration():
     x = scene()[..., :93, :126]
     output = Tiled.of(blobs(), 32, 16)(x)

@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from robustseg.errors import UserError
@@ -15,10 +17,12 @@ from robustseg.models.base import Adapter, uncropped
 from robustseg.models.prepare import extent
 from robustseg.types import ModelSpec, QueryOutput
 
-__all__ = ["Tiled", "cores", "tile_starts"]
+__all__ = ["Tiled", "cores", "once", "tile_starts"]
 
 OUTSIDE = -20.0  # mask logit where a query sees nothing
-DISOWNED = 50.0  # added to "no object" of a query that answers for a neighbour's object
+DISOWNED = 50.0  # added to "no object" of a query that answers for a neighbour's object, or for one found already
+UNSURE = 0.1  # class score under which a query says "no object" anyway
+SAME = 0.6  # IoU above which two masks show one object; chosen on training images that were held out
 
 
 def tile_starts(length: int, side: int, stride: int, cell: int) -> list[int]:
@@ -51,7 +55,8 @@ class Tiled:
     Call: ``images (B,3,H,W)`` to a `QueryOutput` with at most ``kept`` queries, masks over the whole image. A tile
     answers for the things whose middle lies in its own part of the image (neighbours' parts meet in the middle of their
     overlap) and for the stuff inside that part; its other queries say "no object". The ``kept`` queries with the
-    highest class scores stay. Both choices carry no gradient, as the suppression of a detector; scores and masks do.
+    highest class scores stay, and of those that show one object the surest: small networks do not learn to say it once.
+    These choices carry no gradient, as the suppression of a detector; scores and masks do.
     ``cell``: pixels an edge of the masks' cells (4 for Mask2Former).
     """
 
@@ -76,7 +81,7 @@ class Tiled:
         if side % cell or stride % cell or not 0 < stride <= side - 2 * cell or kept < 1:
             wanted = f"multiples of {cell} that overlap by at least {2 * cell}"
             raise UserError(f"tiles of {side} every {stride} pixels, {kept} queries: wanted are {wanted}")
-        spec = replace(inner.spec, digest=f"{inner.spec.digest}-t{side}s{stride}k{kept}")
+        spec = replace(inner.spec, digest=f"{inner.spec.digest}-t{side}s{stride}k{kept}u{SAME:g}")
         return cls(inner, side, stride, kept, cell, spec, inner.module, inner.device)
 
     def to(self, device: str | torch.device) -> Tiled:
@@ -102,7 +107,8 @@ class Tiled:
         begin = torch.tensor([(r, c) for r in rows for c in columns], device=x.device) // self.cell
         owned = _owned(output, own.repeat_interleave(B, 0), begin.repeat_interleave(B, 0), self._things())
         cells = (full[0] // self.cell, full[1] // self.cell)
-        return cast(QueryOutput, uncropped(_joined(owned, begin, B, self.kept, cells), (H, W), full))
+        joined = once(_joined(owned, begin, B, self.kept, cells), self._things())
+        return cast(QueryOutput, uncropped(joined, (H, W), full))
 
     def _things(self) -> Tensor:
         return torch.tensor([name in self.spec.things for name in self.spec.classes], device=self.device)
@@ -139,6 +145,46 @@ def _owned(output: QueryOutput, own: Tensor, begin: Tensor, things: Tensor) -> Q
     # meet, a hole of a few pixels stays)
     stuff = torch.where(inside, z, torch.where(around, -z.abs(), OUTSIDE))
     return QueryOutput(output.class_logits + silent, torch.where(thing[..., None, None], z, stuff))
+
+
+def once(output: QueryOutput, things: Tensor) -> QueryOutput:
+    """Of queries whose masks show one thing (IoU above `SAME`) all but the surest say "no object".
+
+    Surest: class score times mean probability in the mask, as in the ranking of detections.
+
+    >>> masks = torch.tensor([[[[9.0, 9, -9]], [[9, 9, -9]], [[-9, -9, 9]]]])  # (1,3,1,3): the first two are one object
+    >>> classes = torch.tensor([[[2.0, 0], [3, 0], [1, 0]]])  # one class, and "no object"
+    >>> once(QueryOutput(classes, masks), torch.tensor([True])).class_logits[0, :, 1].tolist()
+    [50.0, 0.0, 0.0]
+    """
+    silent = torch.zeros_like(output.class_logits)
+    with torch.no_grad():
+        scores, names = output.class_logits.softmax(-1)[..., :-1].max(-1)
+        for i, masks in enumerate(output.mask_logits):
+            seen = (things[names[i]] & (scores[i] > UNSURE)).nonzero()[:, 0]
+            inside = (masks[seen] > 0).flatten(1)
+            area = inside.sum(1)
+            mean = (masks[seen].sigmoid().flatten(1) * inside).sum(1) / area.clamp(min=1)
+            order = (scores[i, seen] * mean).argsort(descending=True, stable=True)
+            seen, area, shape = seen[order], area[order].float(), inside[order].float()
+            both = shape @ shape.T
+            same = both > SAME * (area[:, None] + area[None] - both)
+            same &= names[i, seen][:, None] == names[i, seen][None]
+            lost = _suppressed(same.cpu().numpy())
+            silent[i, seen[lost], -1] = DISOWNED
+    return QueryOutput(output.class_logits + silent, output.mask_logits)
+
+
+def _suppressed(same: NDArray[np.bool_]) -> list[int]:
+    """Places, best first, that equal a better one which stays itself.
+
+    >>> _suppressed(np.array([[1, 1, 0], [1, 1, 1], [0, 1, 1]], dtype=bool))
+    [1]
+    """
+    lost = np.zeros(len(same), dtype=bool)
+    for k in range(len(same)):
+        lost[k] = (same[k, :k] & ~lost[:k]).any()
+    return np.flatnonzero(lost).tolist()
 
 
 def _joined(output: QueryOutput, begin: Tensor, B: int, kept: int, cells: tuple[int, int]) -> QueryOutput:
