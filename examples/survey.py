@@ -1,6 +1,6 @@
 """Every method of the survey, run on a CNN and on a transformer: makes docs/results/survey.md.
 
-    python examples/survey.py [--images 2] [--resize 128x256] [--seed 0] [--only NAME]
+    python examples/survey.py [--images 6] [--resize 128x256] [--seed 0] [--only NAME]
 
 A killed run goes on where it stopped; `--only` makes the runs of one method and then the page of all that is there.
 """
@@ -13,11 +13,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 import robustseg as rs
+from robustseg.evaluation.transfer import transfer
+from robustseg.models import zoo
 from robustseg.ops.memory import keep_freed
-from robustseg.survey.methods import METHODS, Method
+from robustseg.report.transfer import markdown
+from robustseg.survey.methods import DEFENCES, METHODS, SEGMENTERS, Defence, Method
 from robustseg.survey.panels import Tile, sheet
 from robustseg.terminal import bar
 
@@ -27,9 +31,10 @@ TEXT = """# The survey, method by method
 What every method of the survey does to a CNN and to a transformer of the [zoo](../zoo.md), measured on the first
 {images} images of `street:val` at {resize}, seed {seed}; on classifiers the first {crops} crops of
 `street-crops:val`. The defaults of the catalog hold where the row does not say otherwise. Scores in %: mIoU
-(classifiers: accuracy), clean → attacked; of so few images they say what a method does, not how robust a network is.
-Gradients are those spent on an image (*once*: on other images, for all of these); seconds are wall time an image on a
-machine that did other work beside it: upper bounds, no more. Made by
+(classifiers: accuracy), clean → attacked (95 % interval over images); of so few images they say what a method does, not
+how robust a network is. Gradients are those spent on an image (*once*: on other images, for all of these); seconds are
+wall time an image on a machine that did other work beside it: upper bounds, no more. `TARGET` is the label map of the
+image behind the scored ones. Made by
 
 ```bash
 {command}
@@ -41,16 +46,46 @@ machine that did other work beside it: upper bounds, no more. Made by
 A patch is scored outside its place, *random patch* is what one of random colours leaves there.
 What the survey claims in general is judged on [a page of its own](claims.md).
 
+## Defences
+
+The same model without and with the defence, under an attack that knows of it. Of a defence put before the network
+(`--defense`) the attack that does *not* know of it stands beside it: what one would have believed.
+
+{defences}
+
+Defensive distillation has [a page of its own](distillation.md): it hides the gradient of the cross-entropy (FGSM fools
+54 % of the crops before and 6 % after), and the margin, which C&W follow, is no weaker for it (C&W: 100 % before and
+after). Against patches: [Z-Mask and demasked smoothing](../patch-defences.md).
+
+## Carried over, CNN to transformer and back
+
+Attacks made on one model and scored on another, 10 steps at 8/255; [what helps to carry](../transfer.md).
+
+{matrix}
+
+## SAGA against a plain ensemble
+
+One perturbation for the CNN and the transformer, 20 steps on both at 8/255: 40 gradients an image for each. PGD follows
+the mean of the two losses. Classifiers: [their own table](saga.md); the method: [several models](../several-models.md).
+
+{ensemble}
+
 ## Pictures
 
 {pictures}
 """
+CARRIERS = ("mi-fgsm:steps=10,eps=8/255", "mi-fgsm:steps=10,eps=8/255,eot=scale:0.9-1+shift:0.05")
+TOGETHER = {
+    "pgd:eps=8/255,steps=20": "PGD on the mean loss",
+    "saga:eps=8/255,steps=20,rollout=none": "gradients balanced, no attention",
+    "saga:eps=8/255,steps=20": "SAGA",
+}
 
 
 def main() -> None:
     """Evaluate what is not yet in the store, then write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=2)
+    parser.add_argument("--images", type=int, default=6)
     parser.add_argument("--resize", default="128x256", help="size of the street images, HxW")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", metavar="NAME", choices=[m.name for m in METHODS], help="a method of the table")
@@ -61,6 +96,9 @@ def main() -> None:
     for method in METHODS:
         if not chosen.page and chosen.only in (None, method.name):
             run(method, chosen)
+    if not chosen.page and chosen.only is None:
+        for defence in DEFENCES:
+            defend(defence, chosen)
     rows, pictures = [], []
     for method in METHODS:
         found = [json.loads(f.read_text()) for f in summaries(method, chosen.out)]
@@ -79,10 +117,117 @@ def main() -> None:
     PAGE.write_text(
         TEXT.format(missing=missing, images=chosen.images, resize=chosen.resize, seed=chosen.seed, command=command,
                     crops=", ".join(f"{m.images} ({m.attack.partition(':')[0]})" for m in METHODS if m.on_crops),
-                    table=head + "\n".join(rows), pictures="\n\n".join(pictures)),
+                    table=head + "\n".join(rows), pictures="\n\n".join(pictures), defences=defences(chosen),
+                    matrix=matrix(chosen), ensemble=ensemble(chosen)),
         encoding="utf-8",
     )  # fmt: skip
     print(PAGE)
+
+
+def target(chosen: argparse.Namespace) -> Path:
+    """The label map that static targets show: that of an image behind those which are scored."""
+    path = chosen.out / "target.png"
+    if not path.exists():
+        sample = rs.load_data("street:val", resize=chosen.resize)[chosen.images]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(sample.labels.numpy().astype(np.uint8)).save(path)
+    return path
+
+
+def defend(defence: Defence, chosen: argparse.Namespace) -> None:
+    """Every model of the row, plain, defended, and, behind what is put before it, by an attack that does not know."""
+    for plain, better in defence.models:
+        cases = {"plain": (plain, {}), "defended": (better, {})}
+        if defence.defense:
+            hidden = {"defense": defence.defense, "adaptive": "off"}
+            cases = {
+                "plain": (plain, {}),
+                "unaware": (plain, hidden),
+                "defended": (plain, {"defense": defence.defense}),
+            }
+        for case, (model, options) in cases.items():
+            if model.removeprefix("zoo:") not in zoo.folders():
+                continue
+            with bar(f"{defence.name}: {model}, {case}") as progress:
+                rs.evaluate(
+                    model, "street:val", defence.attack, out=place(defence, plain, chosen.out) / case, seed=chosen.seed,
+                    limit=chosen.images, resize=chosen.resize, progress=progress, **options,
+                )  # fmt: skip
+
+
+def place(defence: Defence, model: str, out: Path) -> Path:
+    """Where the runs of a defence on a model are kept."""
+    return out / "defences" / defence.name.lower().replace(" ", "-") / model.removeprefix("zoo:")
+
+
+def defences(chosen: argparse.Namespace) -> str:
+    """The table of defences, of those whose runs are there."""
+    lines = [
+        "| defence | the survey says | attack | model | without | with it | unaware attack | source |",
+        "|---" * 8 + "|",
+    ]
+    for defence in DEFENCES:
+        for plain, better in defence.models:
+            base = place(defence, plain, chosen.out)
+            found = {f.parent.name: json.loads(f.read_text()) for f in base.glob("*/summary.json")}
+            if {"plain", "defended"} <= found.keys():
+                model = f"`{(plain if defence.defense else better).removeprefix('zoo:')}`"
+                cells = [scored(found[c], attacked(found[c]), "mIoU") if c in found else "–"
+                         for c in ("plain", "defended", "unaware")]  # fmt: skip
+                what = f"`{defence.attack}`" + (f" behind `{defence.defense}`" if defence.defense else "")
+                name = f"[{defence.name}]({defence.page})"
+                lines.append(f"| {' | '.join((name, defence.says, what, model, *cells, defence.source))} |")
+    return "\n".join(lines)
+
+
+def matrix(chosen: argparse.Namespace) -> str:
+    """Surrogate by victim: a table for each attack."""
+    out = chosen.out / "transfer"
+    if chosen.only is None and not chosen.page:
+        with bar("transfer") as progress:
+            transfer(
+                SEGMENTERS, "street:val", list(CARRIERS), out=out, resize=chosen.resize, limit=chosen.images,
+                seed=chosen.seed, progress=progress,
+            )  # fmt: skip
+    file = out / "transfer.json"
+    return markdown(json.loads(file.read_text())).strip() if file.exists() else "Not run yet."
+
+
+def ensemble(chosen: argparse.Namespace) -> str:
+    """Both models under one perturbation, by three ways to join their gradients."""
+    out = chosen.out / "ensemble"
+    if chosen.only is None and not chosen.page:
+        with bar("ensemble") as progress:
+            rs.evaluate(
+                list(SEGMENTERS), "street:val", list(TOGETHER), out=out, resize=chosen.resize, limit=chosen.images,
+                seed=chosen.seed, progress=progress,
+            )  # fmt: skip
+    files = sorted(out.glob("members/*/summary.json"))
+    if not files:
+        return "Not run yet."
+    members = [json.loads(f.read_text()) for f in files]
+    lines = [f"| attack | {' | '.join(m['model'] for m in members)} | gradients |", "|---" * (len(members) + 2) + "|"]
+    for spec, one in members[0]["attacks"].items():
+        name = next((f"`{asked}`: {says}" for asked, says in TOGETHER.items() if same(asked, spec)), f"`{spec}`")
+        cells = [scored(m, m["attacks"][spec], "mIoU") for m in members]
+        lines.append(f"| {name} | {' | '.join(cells)} | {one['backwards']:.0f} |")
+    return "\n".join(lines)
+
+
+def same(asked: str, spec: str) -> bool:
+    """Whether a spec of a summary is what was asked for, in whatever order its options stand."""
+    name, _, options = spec.partition(":")
+    wanted, _, given = asked.partition(":")
+    asks = {o for o in given.split(",") if not o.startswith("steps")}
+    return name == wanted and asks <= set(options.split(",")) and ("rollout=none" in spec) == ("rollout=none" in asked)
+
+
+def scored(summary: Mapping[str, Any], one: Mapping[str, Any], score: str) -> str:
+    """Clean → attacked, with the interval over images."""
+    ends = (one.get("ci95") or {}).get(score)
+    return f"{100 * summary['clean'][score]:.1f} → {100 * one[score]:.1f}" + (
+        f" ({100 * ends[0]:.1f}–{100 * ends[1]:.1f})" if ends else ""
+    )
 
 
 def folder(method: Method, out: Path) -> Path:
@@ -98,7 +243,8 @@ def run(method: Method, chosen: argparse.Namespace) -> None:
         out = out if method.joint else out / models[0].removeprefix("zoo:")
         with bar(f"{method.name}: {', '.join(models)}") as progress:
             rs.evaluate(
-                models if method.joint else models[0], method.data, [method.attack], out=out, seed=chosen.seed,
+                models if method.joint else models[0], method.data,
+                [method.attack.replace("TARGET", str(target(chosen)))], out=out, seed=chosen.seed,
                 limit=method.images or chosen.images, keep=1, progress=progress,
                 resize=None if method.on_crops else chosen.resize,
             )  # fmt: skip
@@ -127,7 +273,7 @@ def row(method: Method, found: list[dict[str, Any]]) -> str:
     cells = []
     for summary in found:
         one, score = attacked(summary), "accuracy" if summary["task"] == "classification" else "mIoU"
-        text = f"{100 * summary['clean'][score]:.1f} → {100 * one[score]:.1f}"
+        text = scored(summary, one, score)
         text += "".join(
             f"; random patch {100 * v[score]:.1f}" for k, v in summary["attacks"].items() if "fill=random" in k
         )

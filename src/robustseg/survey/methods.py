@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["METHODS", "Method"]
+__all__ = ["DEFENCES", "METHODS", "Defence", "Method"]
 
 SEGMENTERS = ("zoo:street-unet", "zoo:street-segformer")
 GOALS = ("goal_reached", "background_kept")
@@ -16,6 +16,7 @@ class Method:
     """A row. ``models``: a CNN, then a transformer; ``joint``: both under one perturbation.
 
     ``shows``: names of scores beside the data set's own, looked up in the attack's summary and in its ``extra``.
+    ``attack``: a spec; ``TARGET`` in it stands for the file of a label map, that of another image of the data.
     """
 
     name: str
@@ -69,6 +70,26 @@ METHODS: tuple[Method, ...] = (
         page="../minimal-norm.md",
     ),
     Method(
+        "C&W L∞, on classifiers",
+        "The same with the largest change of a pixel, by a threshold that falls.",
+        "cw-linf",
+        "Carlini, Wagner, S&P 2017",
+        CLASSIFIERS,
+        "street-crops:val",
+        images=10,
+        page="../minimal-norm.md",
+    ),
+    Method(
+        "C&W L0, on classifiers",
+        "As few changed pixels as possible: those that matter least are given back.",
+        "cw-l0",
+        "Carlini, Wagner, S&P 2017",
+        CLASSIFIERS,
+        "street-crops:val",
+        images=10,
+        page="../minimal-norm.md",
+    ),
+    Method(
         "SAGA, on classifiers",
         "CNN and ViT fooled by one perturbation, the ViT's gradient weighted by its attention (eq. 3).",
         "saga:eps=2/255",
@@ -95,6 +116,14 @@ METHODS: tuple[Method, ...] = (
         shows=GOALS,
     ),
     Method(
+        "Static target",
+        "Every image shows the network one given scene.",
+        "static:target=TARGET",
+        "Metzen et al., ICCV 2017",
+        shows=("goal_reached",),
+        page="../attacks.md",
+    ),
+    Method(
         "Universal perturbation",
         "One perturbation, fitted on other images, misleads on all.",
         "universal:eps=8/255,images=8",
@@ -103,7 +132,7 @@ METHODS: tuple[Method, ...] = (
     Method(
         "DAG",
         "Every pixel is driven to a wrong class of its own, until all have it.",
-        "dag:steps=60",
+        "dag",
         "Xie et al., ICCV 2017",
         shows=("goal_reached",),
         page="../attacks.md",
@@ -141,10 +170,70 @@ METHODS: tuple[Method, ...] = (
         page="../stealthy.md",
     ),
     Method(
+        "EOT",
+        "The mean over transformations: what is found survives blur and noise, and is weaker for it.",
+        "pgd:eps=8/255,steps=10,eot=noise:0.02+blur:0.5+brightness:0.1",
+        "Athalye et al., ICML 2018",
+        page="../eot.md",
+    ),
+    Method(
         "Patch with EOT",
         "One printed square misleads on what lies around it (eq. 7).",
         "patch:size=32x64,steps=60",
         "Nesti et al., WACV 2022; Brown et al. 2017",
         page="../patches.md",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Defence:
+    """A defence as models beside their undefended twins, under one attack that knows of it.
+
+    ``models``: pairs of a plain and a defended model, a CNN's, then a transformer's; ``defense``: what is put before
+    the plain model instead.
+    """
+
+    name: str
+    says: str
+    attack: str
+    source: str
+    page: str
+    models: tuple[tuple[str, str], ...] = tuple((m, m) for m in SEGMENTERS)
+    defense: str | None = None
+
+
+DEFENCES: tuple[Defence, ...] = (
+    Defence(
+        "Adversarial training",
+        "Shown attacked images in training, a network keeps more of its score.",
+        "pgd:eps=4/255",
+        "Madry et al., ICLR 2018",
+        "robust.md",
+        tuple((m, f"{m}-robust") for m in SEGMENTERS),
+    ),
+    Defence(
+        "Training with a mixture of attacks",
+        "What one attack does not show, another does.",
+        "pgd:eps=4/255",
+        "the survey's recommendation",
+        "robust.md",
+        tuple((m, f"{m}-mixed") for m in SEGMENTERS),
+    ),
+    Defence(
+        "JPEG",
+        "A file format destroys small perturbations; an attack that knows of it finds them all the same.",
+        "pgd:eps=2/255,steps=10",
+        "Athalye et al., ICML 2018",
+        "../input-defences.md",
+        defense="jpeg=50",
+    ),
+    Defence(
+        "Bit depth",
+        "So does rounding the colours.",
+        "pgd:eps=2/255,steps=10",
+        "Xu et al., NDSS 2018",
+        "../input-defences.md",
+        defense="bits=3",
     ),
 )
