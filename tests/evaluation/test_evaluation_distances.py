@@ -68,6 +68,14 @@ def test_eps_is_not_applied_and_that_is_said(summary):
         attack("cw-l2:eps=8/255")
 
 
+def test_a_ball_around_what_has_none_is_said(tmp_path):
+    spec = "dag:steps=2,step_size=2/255"
+    tied = go(tmp_path / "tied", [spec, "pgd:steps=2"], eps="8/255", limit=1)["cautions"]
+    assert [c for c in tied if "puts a ball around dag:eps=8/255," in c and "pgd" not in c]
+    free = go(tmp_path / "free", [spec, spec + ",eps=4/255"], limit=1)["cautions"]
+    assert not [c for c in free if "puts a ball" in c]
+
+
 def test_a_run_without_any_ball_has_no_worst_case(tmp_path):
     summary = go(tmp_path, [LINF], limit=2)
     assert summary["worst_case"] is None

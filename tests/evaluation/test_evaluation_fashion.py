@@ -14,6 +14,7 @@ from torch import nn
 from toy import CLASSES, Level, Toy
 
 from robustseg.evaluation import compression, natural_scores
+from robustseg.evaluation.compression import QUALITIES
 from robustseg.evaluation.run import evaluate
 from robustseg.models import wrap
 from robustseg.types import DenseOutput
@@ -40,7 +41,7 @@ def test_the_summary_says_how_natural_and_who_is_seen(tmp_path):
     assert (one["not_applicable"], one["region"], one["failed"], one["violations"]) == (2, "clothing", 0, 0)
     natural = one["natural"]
     assert natural["images"] == 2
-    assert list(natural["jpeg"]) == ["none", "10", "40", "80"]
+    assert list(natural["jpeg"]) == ["none", *map(str, QUALITIES)]
     assert one["extra"]["SSIM_of_clothing"] == natural["ssim"] < 1
     assert one["extra"]["person_seen_in_JPEG_40"] == natural["jpeg"]["40"]["attacked"]["pixel_recall"]
     rows = read(tmp_path).rows[one["key"]].values()

@@ -101,6 +101,11 @@ class Attack:
         return bool(self.entry.minimal)
 
     @property
+    def unbounded(self) -> bool:
+        """Where no ``eps`` is given, pixels may become anything."""
+        return self.entry.params({}, self.paper).get("eps", "1") == "1" and not self.minimises
+
+    @property
     def enough(self) -> float:
         """Share of the counted pixels that must be fooled for an image to be done: all, or ``apsr`` without a ball."""
         return number(self.params["apsr"], "apsr") if self.entry.minimal else 1.0

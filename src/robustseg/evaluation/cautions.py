@@ -35,10 +35,13 @@ def no_better_than_noise(attacks: Mapping[str, Mapping[str, Any]]) -> list[str]:
     if not idle:
         return []
     names = ", ".join(idle)
-    return [
-        f"{names}: no worse than random noise of the same size. Check that gradients reach the input "
-        "(`robustseg doctor`)."
-    ]
+    weighed = any("weights=" in spec for spec in idle)
+    why = (
+        "The weights given may leave this model out; weights=auto balances the gradients."
+        if weighed
+        else "Check that gradients reach the input (`robustseg doctor`)."
+    )
+    return [f"{names}: no worse than random noise of the same size. {why}"]
 
 
 def _low(noise: Mapping[str, Any], name: str) -> float:

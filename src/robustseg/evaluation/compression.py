@@ -17,7 +17,7 @@ from robustseg.ops.similarity import ssim
 
 __all__ = ["QUALITIES", "compressed", "likeness", "note"]
 
-QUALITIES = (10, 40, 80)
+QUALITIES = (10, 20, 40, 60, 80, 100)
 
 
 def compressed(images: Tensor, quality: int) -> Tensor:

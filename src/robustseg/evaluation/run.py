@@ -180,6 +180,13 @@ def _warnings(job: Job, store: Store, batch_size: int | str) -> list[str]:
     free = [p.spec for p in job.attacks if getattr(p.attack, "minimises", False)]
     if free and job.info["eps"]:
         own.append(f"--eps is not applied to {', '.join(free)}: it has no ball and looks for the smallest norm")
+    radii = job.info["eps"] or []
+    tied = [p.spec for p in job.attacks if getattr(p.attack, "unbounded", False) and p.attack.eps in radii]
+    if tied:
+        own.append(
+            f"--eps puts a ball around {', '.join(tied)}, which has none of its own; for the attack as published, run "
+            "it without --eps"
+        )
     return [*found, *json.loads(seen), *dict.fromkeys(own), *members.plain(job), *guard.cautions(job.model, job.info)]
 
 
