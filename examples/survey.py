@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -232,7 +233,7 @@ def scored(summary: Mapping[str, Any], one: Mapping[str, Any], score: str) -> st
 
 def folder(method: Method, out: Path) -> Path:
     """Where the runs of a method are kept."""
-    return out / method.name.lower().replace(",", "").replace("&", "").replace(":", "").replace(" ", "-")
+    return out / re.sub("[,&:]", "", method.name.lower()).replace("∞", "inf").replace(" ", "-")
 
 
 def run(method: Method, chosen: argparse.Namespace) -> None:

@@ -54,6 +54,9 @@ def write(folder, summary, drive=True):
 
 def test_the_page_holds_drive_patch_charts_numbers_and_the_command(tmp_path):
     html = write(tmp_path, SUMMARY)
+    assert "what it maximises" not in html
+    named = write(tmp_path, {**SUMMARY, "about": {**ABOUT, "attack": "patch:loss=pq-price"}})
+    assert "<code>patch:loss=pq-price</code> (<code>loss=</code> is what it maximises" in named
     assert html.count("data:image/webp") == 2
     assert "12.0 % of the pixels outside the board" in html
     assert "95 % interval +5.0 to +11.0" in html
