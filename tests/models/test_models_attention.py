@@ -133,6 +133,43 @@ def test_every_layer_is_that_of_eager_attention(loaded, family, implementation):
         assert weights.shape[-1] == layer.prefix + layer.keys[0] * layer.keys[1]
 
 
+def plain_vit(folder: Any, norm: bool) -> Any:
+    """timm's plain ViT under a decoder of segmentation-models-pytorch, fused attention."""
+    import segmentation_models_pytorch as smp
+
+    torch.manual_seed(0)
+    network = smp.create_model(
+        "dpt", encoder_name="tu-vit_tiny_patch16_224", encoder_weights=None, classes=2, encoder_depth=2,
+        decoder_intermediate_channels=(8, 8), decoder_fusion_channels=8, embed_dim=24, num_heads=3,
+        img_size=(64, 96), dynamic_img_size=True, qk_norm=norm,
+    )  # fmt: skip
+    network.save_pretrained(folder)
+    return load_model(f"smp:{folder}?classes=a,b&norm=imagenet&multiple=32")
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_plain_vits_of_timm_are_read_as_they_compute(norm, tmp_path):
+    model, x = plain_vit(tmp_path, norm), torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    layers, before = module.attends(model.module), traces(model.module)
+    output = model(x, want=MAPS)
+    assert torch.equal(output.scores, model(x).scores)
+    assert before == traces(model.module)
+    found, seen = output.extras["attention"].layers, []
+    for m in layers:
+        m.fused_attn = False
+        m.attn_drop.register_forward_hook(lambda _, i, o: seen.append(i[0]))
+    with torch.no_grad():
+        model(x)
+    assert len(found) == len(seen) == len(layers) == 12
+    for layer, weights in zip(found, seen, strict=True):
+        assert (layer.grid, layer.prefix) == ((4, 6), 1)
+        torch.testing.assert_close(layer.rows(0, 25), weights)
+    assert [layer.read for layer in found] == [False] * 11 + [True]
+    left = torch.zeros(2, 64, 96)
+    left[..., :16] = 1
+    assert rollout(output.extras["attention"], left).shape == (2, 1, 64, 96)
+
+
 def test_windows_are_those_of_eager_attention(loaded):
     """UPerNet returns the last block of each stage; windows and shifts as the blocks themselves cut them."""
     model, x = loaded("swin upernet"), images()

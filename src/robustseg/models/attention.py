@@ -3,7 +3,8 @@
 transformers has a registry of attention functions: while a forward is recorded, every layer calls ours, which notes
 queries and keys and hands on to the function that was set before. So the output is the same to the bit, whatever that
 function is, and nothing depends on ``output_attentions``, which fused kernels answer with an empty tuple. What is not
-on the registry (the decoder of Mask2Former) is read by forward hooks. Both are undone on leaving, also by an error.
+on the registry (the decoder of Mask2Former, the plain ViTs of timm) is read by forward hooks. Both are undone on
+leaving, also by an error.
 """
 
 from __future__ import annotations
@@ -25,8 +26,18 @@ from robustseg.types import DenseOutput, Output, QueryOutput
 __all__ = ["attends", "attention_of", "recording"]
 
 NAME = "robustseg-attention"  # of our function in the registry
-PLAIN = ("ViTAttention", "BeitAttention", "DPTSelfAttention", "DPTViTSelfAttention", "EomtAttention",
-         "EomtDinov3Attention", "DeiTAttention", "Dinov2Attention", "DINOv3ViTAttention")  # fmt: skip
+PLAIN = (
+    "Attention",
+    "ViTAttention",
+    "BeitAttention",
+    "DPTSelfAttention",
+    "DPTViTSelfAttention",
+    "EomtAttention",
+    "EomtDinov3Attention",
+    "DeiTAttention",
+    "Dinov2Attention",
+    "DINOv3ViTAttention",
+)  # fmt: skip; the first is timm's
 KNOWN = (*PLAIN, "SegformerAttention", "SwinAttention", "Mask2FormerAttention", "MultiheadAttention")
 PROJECTIONS = (("qkv",), ("q", "kv"), ("q", "k"), ("q_proj", "k_proj"), ("query", "key"))
 DECODER = "Mask2FormerMaskedAttentionDecoder"
@@ -81,7 +92,10 @@ def recording(module: nn.Module, pixels: Tensor, who: str) -> Iterator[Recording
     Raises UserError where there is a self-attention layer that cannot be read.
     """
     all_layers, hugging = attends(module), type(module).__module__.startswith("transformers.")
-    strange = next((m for m in all_layers if type(m).__name__ not in KNOWN or not hugging), None)
+    plain = _of_timm(module)
+    strange = next(
+        (m for m in all_layers if id(m) not in plain and (type(m).__name__ not in KNOWN or not hugging)), None
+    )
     if strange is not None or not all_layers:
         what = "has no self-attention" if strange is None else f"attends by {type(strange).__name__}, which is not read"
         raise UserError(f"{who} {what}, so it gives no attention maps; leave them out with saga:rollout=none")
@@ -89,7 +103,7 @@ def recording(module: nn.Module, pixels: Tensor, who: str) -> Iterator[Recording
     found = Recording(
         (int(pixels.shape[-2]), int(pixels.shape[-1])), {id(c): c._attn_implementation_internal for c in configs}
     )
-    handles = _hooks(module, found)
+    handles = [*_hooks(module, found), *_timm_hooks(plain, found)]
     token = _now.set(found)
     try:
         _register()
@@ -162,6 +176,36 @@ def _noted(
     return ALL_ATTENTION_FUNCTIONS.get_interface(before or "eager", eager)(
         module, query, key, value, attention_mask, **options
     )
+
+
+def _of_timm(module: nn.Module) -> dict[int, tuple[Any, tuple[int, int]]]:
+    """By id the attention layers of timm's plain ViTs, with the patch (height, width) of their tokens."""
+    found = {}
+    for trunk in module.modules():
+        if type(trunk).__name__ == "VisionTransformer" and type(trunk).__module__.startswith("timm."):
+            vit: Any = trunk
+            patch = vit.patch_embed.patch_size
+            for block in vit.blocks:
+                if type(block.attn).__name__ == "Attention":
+                    found[id(block.attn)] = block.attn, (int(patch[0]), int(patch[1]))
+    return found
+
+
+def _timm_hooks(layers: dict[int, tuple[Any, tuple[int, int]]], found: Recording) -> list[Any]:
+    """Notes queries and keys once more from what goes into each layer, as it projects them itself."""
+
+    def noted(m: Any, args: tuple[Any, ...]) -> None:
+        x = args[0]
+        with torch.no_grad():
+            q, k, _ = m.qkv(x).unflatten(-1, (3, m.num_heads, m.head_dim)).permute(2, 0, 3, 1, 4)
+            rows = from_projections(m.q_norm(q), m.k_norm(k), m.scale, None)
+        (down, across), tokens = layers[id(m)][1], x.shape[1]
+        grid = (found.pixels[0] // down, found.pixels[1] // across)
+        if tokens < grid[0] * grid[1]:
+            raise UserError(f"Attention: {tokens} tokens are no grid of {grid[0]}x{grid[1]} patches")
+        found.layers.append((m, Layer(rows, grid, grid, tokens - grid[0] * grid[1])))
+
+    return [m.register_forward_pre_hook(noted) for m, _ in layers.values()]
 
 
 def _layer(found: Recording, module: Any, query: Tensor, key: Tensor, rows: Any) -> Layer:
