@@ -206,7 +206,11 @@ def test_the_rollout_of_windows_is_where_the_block_mixes_tokens(loaded):
 
 def test_the_decoder_of_mask2former_is_the_librarys(loaded):
     model, x = loaded("swin mask2former"), images()
-    found = model(x, want=MAPS).extras["attention"]
+    model.module.set_attn_implementation("eager")  # another kernel's last digit may turn a cell of a boolean mask
+    try:
+        found = model(x, want=MAPS).extras["attention"]
+    finally:
+        model.module.set_attn_implementation("sdpa")
     expected = eager(model, x).attentions  # of the queries among each other
     assert len(found.decoder) == len(expected) == 4
     for layer, own in zip(found.decoder, expected, strict=True):
