@@ -301,7 +301,8 @@ def distance(found: Mapping[str, Any]) -> str:
     """How far it is, of an attack without a ball."""
     unit = 255 if found["norm"] == "linf" else 1
     middle = found["median"][found["norm"]]
-    length = f", median {found['norm']} {unit * middle:.2f}" if middle is not None else ""
+    scale = "/255" if unit == 255 else ""
+    length = f", median {found['norm']} {unit * middle:.2f}{scale}" if middle is not None else ""
     return f"{100 * (found['fooled'] or 0):.0f} % of images fooled{length}"
 
 
