@@ -79,6 +79,18 @@ def test_models_of_pixels_are_refused_in_one_line():
         attack("flood")(model, DARK, street(2))
 
 
+@pytest.mark.parametrize("spec", ["ap-rank:proposals=fixed", "hide:tau=0.5,instance=1", "hide:target=class:road"])
+def test_options_of_another_output_are_refused_and_not_passed_over(spec):
+    option = spec.partition(":")[2].partition("=")[0]
+    with pytest.raises(UserError, match=f"{option}= is for models that give "):
+        attack(spec)(Universal(), DARK, street(2))
+
+
+def test_what_a_default_says_may_be_said():
+    found = attack("hide:target=nearest,class=car,omega=1/3,steps=1,reference=gt")(Universal(), DARK, street(2))
+    assert found.applicable.all()
+
+
 def test_labels_alone_are_refused_in_one_line():
     with pytest.raises(UserError, match="attacks segments and was given labels"):
         attack("flood")(Universal(), DARK, street(2).labels)

@@ -128,9 +128,24 @@ def test_options_are_checked(spec, message):
 
 def test_dag_options_are_checked():
     images, t = scene()
-    for spec in ("dag:nms=x", "dag:nms=2", "dag:top=0"):
-        with pytest.raises(UserError, match="dag: nms="):
-            attack(spec)(toy("dag"), images, t)
+    for spec, message in (
+        ("nms=x", "not a number"),
+        ("nms=2", "from 0 to 1"),
+        ("top=0", "from 1 on"),
+        ("top=x", "from 1"),
+    ):
+        with pytest.raises(UserError, match=message):
+            attack(f"dag:{spec}")
+    with pytest.raises(UserError, match="dag: nms=0"):
+        attack("dag:nms=0")(toy("dag"), images, t)
+
+
+@pytest.mark.parametrize("spec", ["phantom:area=0.1", "dag:rest=wrong"])
+def test_options_of_another_output_are_refused_and_not_passed_over(spec):
+    images, t = scene()
+    option = spec.partition(":")[2].partition("=")[0]
+    with pytest.raises(UserError, match=f"{option}= is for models that give "):
+        attack(spec)(toy(spec.partition(":")[0]), images, t)
 
 
 def test_a_model_of_pixels_is_refused():

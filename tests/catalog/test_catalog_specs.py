@@ -176,6 +176,11 @@ WRONG = [
     ("hide:objective=f.py:g", "hide takes no objective"),
     ("pgd:objective=f.py:g", "f.py is not a file"),
     ("pgd:objective=f.py", "FILE.py:FUNCTION"),
+    ("pq-price:target=class:car", "pq-price takes no target"),
+    ("phantom:area=2", "area=2 is a share; choose a number from 0 to 1"),
+    ("phantom:area=big", "not a number"),
+    ("hide:instance=0", "instance=0; choose a whole number from 1 on"),
+    ("displace:instance=first", "choose a whole number from 1 on"),
 ]
 
 
@@ -213,6 +218,8 @@ SAME = [
     ("pgd:eps=8/255", ["pgd:step_size=eps*0.25", "pgd:step_size=eps/4.0", "pgd:restarts=01,steps=020"]),
     ("fgsm:eps=8/255", ["fgsm:step_size=eps*1", "fgsm:step_size=eps/1"]),
     ("hide:eps=8/255", ["hide:omega=0.90,tau=3/4"]),
+    ("phantom:eps=8/255", ["phantom:area=1/50", "phantom:area=.020"]),
+    ("displace:eps=8/255,class=car,dx=-4", ["displace:class=car,dx=-04,dy=00", "displace:class=car,dx=-4,dy=+0"]),
     ("mi-fgsm:eps=8/255", ["mi-fgsm:decay=1.0", "mi-fgsm:step_size=eps/steps"]),
 ]
 

@@ -13,7 +13,7 @@ from query_toys import CAR, MAN, ROAD, SKY, THINGS, answer, official, street, tr
 from robustseg.objectives.queries import OBJECTIVES, harm
 from robustseg.objectives.queries.decoding import OVERLAP, Temperatures, decide, hard, keep_margin, soft
 from robustseg.objectives.queries.price import pq_price, temperatures
-from robustseg.objectives.queries.quality import counted, quality, quality_of
+from robustseg.objectives.queries.quality import counted, qualities, quality, quality_of
 from robustseg.objectives.queries.truth import field_of, ids_of
 from robustseg.tasks.decode import panoptic
 from robustseg.tasks.panoptic import statistics
@@ -77,6 +77,17 @@ def test_counting_winners_gives_what_regions_give():
         by_count, by_region = quality_of(d.alive, d.label, overlaps, field, 0.0), quality(hard(output), field, 0.0)
         torch.testing.assert_close(by_count.hits, by_region.hits)
         torch.testing.assert_close(by_count.predicted, by_region.predicted)
+
+
+def test_several_decodings_at_once_are_each_alone():
+    widths = [0.3, 0.1, 0.02]
+    for seed in range(5):
+        output, target = random_case(seed)
+        field = field_of(target, output.mask_logits, 4)
+        found = [soft(output, Temperatures(mask=w), field.cell) for w in widths]
+        each, whole = [quality(d, field, w) for d, w in zip(found, widths)], qualities(found, field, widths)
+        torch.testing.assert_close(whole.hits, torch.stack([q.hits for q in each]))
+        torch.testing.assert_close(whole.predicted, torch.stack([q.predicted for q in each]))
 
 
 def test_of_overlapping_true_masks_the_first_counts_as_in_the_metric():

@@ -21,7 +21,6 @@ from robustseg.catalog.entries import Entry
 from robustseg.catalog.goals import aims
 from robustseg.catalog.spec import Params, number, step_length
 from robustseg.catalog.stealthy import learned
-from robustseg.errors import UserError
 from robustseg.objectives.base import Objective, from_plain
 from robustseg.objectives.dag import dag, lost
 from robustseg.objectives.fashion import gone
@@ -44,16 +43,6 @@ SEGMENTS = {  # how an attack looks at a model -> where its objectives are, by n
 def ball(params: Params) -> Ball:
     """The constraint of the options; without a radius all images there are."""
     return Ball(params["norm"], number(params["eps"], "eps")) if "eps" in params else Ball("linf", 1.0)
-
-
-def check(entry: Entry, given: Params, look: str) -> None:
-    """Raises UserError for options of the one form of ``dag`` that were given to the other."""
-    if entry.loss != "dag":
-        return
-    other, what = (("nms", "top"), "regions") if look == "dense" else (("rest", "target", "class"), "pixels")
-    for key in given:
-        if key in other:
-            raise UserError(f"dag: {key}= is for models that give {what}; leave it out")
 
 
 def objective(entry: Entry, params: Params, custom: Callable[..., Any] | None, look: str = "dense") -> Objective:

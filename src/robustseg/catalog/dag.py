@@ -33,6 +33,13 @@ DAG = Entry(
         "nms": "0.9",
         "top": "1000",
     },
+    only={
+        "nms": ("region",),
+        "top": ("region",),
+        "rest": ("dense",),
+        "target": ("dense",),
+        "class": ("dense",),
+    },
     paper={"step_size": "1/510", "top": "3000"},
     errata="The paper has no ball, only steps of 0.5 grey levels (step_size=1/510; 0.5 itself would be 127 of them); "
     "the image stays in [0,1], which the code forgets. With eps= there is a ball and step_size is eps/4. Steps are "

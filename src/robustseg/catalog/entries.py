@@ -169,6 +169,7 @@ _ENTRIES = (
         refused=("objective",),
         output=("dense", "query"),
         options={**HIDE_OPTIONS, "instance": INSTANCE},
+        only={"instance": ("query",), "tau": ("dense",), "target": ("dense",)},
         defaults={"target": "nearest", "class": "person", "reference": "pred", "omega": "0.9", "tau": "0.75"},
         paper={"eps": "10/255", "step_size": "1/255", "steps": "60", "omega": "0.9999"},
         errata="The authors' ω = 0.9999 all but ignores the pixels to keep; 0.9 does not. A public port's τ-test on "

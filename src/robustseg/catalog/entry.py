@@ -31,6 +31,7 @@ class Entry:
     ``track_ce``: APGD watches the mean cross-entropy; ``spatial``: says nothing where an image has one label only;
     ``free``: it has no ball unless ``eps`` is given; its own step length is that without a ball;
     ``members``: names of an ensemble; ``refused``: options that would have no meaning here;
+    ``only``: options that not every output has a use for, with those that have;
     ``minimal``: the norm that it minimises, having no ball;
     ``version`` rises when the code changes what the attack computes.
     """
@@ -60,6 +61,7 @@ class Entry:
     shared: bool = False
     equal_noise: bool = False
     free: bool = False
+    only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     minimal: str = ""
     natural: bool = False
     version: int = 1

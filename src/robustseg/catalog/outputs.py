@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, cast
 
 from torch import Tensor
@@ -31,10 +32,10 @@ def kind(model: Model) -> str:
     return KINDS.get(model.spec.task, "dense")
 
 
-def view(entry: Entry, model: Model) -> str:
+def view(entry: Entry, model: Model, options: Mapping[str, str] = MappingProxyType({})) -> str:
     """How the attack looks at this model: at what it gives, or at the dense scores that its queries amount to.
 
-    Raises UserError where the attack can do nothing with what the model gives.
+    Raises UserError where the attack, or one of the options given, can do nothing with what the model gives.
     """
     if entry.minimal and randoms(model):
         raise UserError(
@@ -47,14 +48,23 @@ def view(entry: Entry, model: Model) -> str:
             "use e.g. pgd:target=class:NAME or pgd:target=least-likely"
         )
     given = kind(model)
-    if given in entry.output:
-        return given
-    if given == "query" and "dense" in entry.output:
-        return "dense"
+    look = "dense" if given == "query" and "query" not in entry.output else given
+    if look in entry.output:
+        _check(entry, look, options)
+        return look
     wanted = " or ".join(WORDS[o] for o in entry.output)
     raise UserError(
         f"{entry.name} attacks {wanted}; {model.spec.ref} gives {WORDS[given]}; `robustseg list attacks` says what fits"
     )
+
+
+def _check(entry: Entry, look: str, options: Mapping[str, str]) -> None:
+    """An option that changes nothing would be believed to have done something."""
+    for key, value in options.items():
+        fits = entry.only.get(key, (look,))
+        if look not in fits and value != entry.defaults.get(key):
+            wanted = " or ".join(WORDS[o] for o in fits)
+            raise UserError(f"{entry.name}: {key}= is for models that give {wanted}; leave it out")
 
 
 def randoms(model: Model) -> int:

@@ -49,6 +49,7 @@ QUERY_ENTRIES: tuple[Entry, ...] = (
         output=BOTH,
         options={"area": "share of the image that a phantom shall cover, 0 to 1"},
         defaults={"area": "0.02"},
+        only={"area": ("query",)},
     ),
     _entry("overlap", "Overlap trap: kept queries win less than 0.8 of their masks and are dropped.", OURS),
     _entry(

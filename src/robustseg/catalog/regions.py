@@ -41,6 +41,7 @@ REGION_ENTRIES: tuple[Entry, ...] = (
         "pairwise ranking: Chen et al., CVPR 2019, arXiv 1904.06373 (AP-loss); as an attack: our own",
         output=("query", "region"),
         options=PROPOSALS,
+        only={"proposals": ("region",)},
         version=2,
     ),
     _entry(

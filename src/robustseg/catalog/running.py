@@ -127,10 +127,9 @@ def side(
 ) -> Side:
     """What the attack asks of one model; ``images`` and ``writable`` are on its device; ``draws`` are for its goal."""
     device = images.device
-    look = outputs.view(attack.entry, model)
+    look = outputs.view(attack.entry, model, attack.given)
     maps = attack.params.get("rollout") == "auto" and "attention" in getattr(model, "gives", ())
     want = frozenset({"attention"} if maps else ())
-    build.check(attack.entry, attack.given, look)
     want |= fashion.wanted(attack.params) if attack.entry.natural else frozenset()
     forward = outputs.forward(model, look, (images.shape[-2], images.shape[-1]), want)
     size = label_size(model.spec.task, (images.shape[-2], images.shape[-1]))

@@ -55,8 +55,9 @@ CHOICES = {
     "warm": ("never", "solved", "always"),
     "bound": ("exact", "hinge"),
 }
-SHARES = ("omega", "tau", "keep", "mask", "height", "apsr", "shrink", "settle")  # options between 0 and 1
-WHOLE = ("steps", "restarts", "eot_samples", "images", "batch", "descents", "shorten")
+SHARES = ("omega", "tau", "keep", "mask", "height", "apsr", "shrink", "settle", "area", "nms")  # from 0 to 1
+WHOLE = ("steps", "restarts", "eot_samples", "images", "batch", "descents", "shorten", "instance", "top")
+SHIFTS = ("dx", "dy")  # whole numbers of pixels, to either side
 NUMBERS = ("decay", "gamma", "smooth", "nps", "freeze")
 POSITIVE = ("rate", "c", "limit", "least", "first")  # options above 0
 BOUNDS = ("first", "least")  # options in the unit of the pixels
@@ -117,6 +118,8 @@ def canonical(key: str, text: str) -> str:
             return vary.canonical(text)
         if key in WHOLE:
             return str(int(text)) if text.isascii() and text.isdecimal() else text
+        if key in SHIFTS:
+            return str(int(text))
         if key == "step_size" and text.startswith("eps") and text != "eps/steps":
             factor = _factor(text)
             if factor == 1:
@@ -206,7 +209,7 @@ def check_names(name: str, given: Iterable[str], known: Iterable[str], refused: 
     """Every option given is one that the attack knows; raises UserError that lists the near ones."""
     known = list(known)
     for key in given:
-        if key in refused:
+        if key in refused or (key in COMMON and key not in known):
             raise UserError(f"attack {name} takes no {key}; leave it out, or choose another attack")
         if key not in known:
             raise UserError(f"attack {name}: unknown option {key!r}; {near(key, known)}")
@@ -220,7 +223,8 @@ def check(name: str, params: Params) -> None:
     for key in WHOLE:
         text = params.get(key, "1")
         if not (text.isascii() and text.isdecimal()) or (key not in ("steps", "shorten") and int(text) == 0):
-            raise UserError(f"attack {name}: {key}={text} is not a whole number of {key}")
+            least = 0 if key in ("steps", "shorten") else 1
+            raise UserError(f"attack {name}: {key}={text}; choose a whole number from {least} on")
     if "eps" in params:
         _pixel_length(params["eps"], "eps", params["norm"])
     if params.get("update") == "apgd" and "eps" not in params:

@@ -256,7 +256,7 @@ def _of(data: DataSet, batch: int, model: Model) -> tuple[Tensor, SemanticTarget
     seen = data if isinstance(data, Mapped) else Mapped.of(data, model.spec)
     samples = [seen[i] for i in range(min(batch, len(seen)))]
     if any(s.labels is None or s.image.shape != samples[0].image.shape for s in samples):
-        raise UserError("bench: the first images need labels and one size; use --resize or --batch-size 1")
+        raise UserError("bench: the first images need labels and one size; take a batch of 1")
     return torch.stack([s.image for s in samples]), _target(samples, model, seen.countable, seen.ignore)
 
 

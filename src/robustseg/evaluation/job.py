@@ -176,7 +176,7 @@ def definite(
         members = catalog.expand(whole) if isinstance(whole, catalog.Attack) else [whole]
         for one in members:  # what cannot be made is refused before anything is fitted or run
             if isinstance(one, catalog.Attack) and one.function is None and one.name != "noise":
-                outputs.view(one.entry, surrogate or network)
+                outputs.view(one.entry, surrogate or network, one.given)
         if surrogate is not None:
             members = [_from(m, surrogate, network) for m in members]
         if team is not None:

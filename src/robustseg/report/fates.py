@@ -183,7 +183,7 @@ def became(fate: str, other: Any, classes: Sequence[str]) -> str:
     name = named(classes, other) if other is not None else "nothing"
     return {
         "flipped": name,
-        "merged": f"one with another {name}",
+        "merged": f"one with {name}",
         "lost": "nothing" if other is None else f"mostly {name}",
         "invented": f"on {name}",
     }.get(fate, "")

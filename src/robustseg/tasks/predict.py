@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from robustseg.errors import UserError
+from robustseg.ops.planes import winners
 from robustseg.ops.size import WHOLE_IMAGE, at_label_size
 from robustseg.tasks import decode, regions, semantic
 from robustseg.tasks.decode import Instances
@@ -87,7 +88,7 @@ def _of_queries(
         inside = logits.sigmoid()
         if "semantic" in asked:
             weights = class_logits.softmax(-1)[:, :-1]
-            labels.append(decode.winners(torch.einsum("qk,qhw->khw", weights, inside)))
+            labels.append(winners(torch.einsum("qk,qhw->khw", weights, inside)))
         if "panoptic" in asked:
             maps.append(decode.segments(scores[kept], names[kept], inside[at[kept]], things))
         if pairs is not None:

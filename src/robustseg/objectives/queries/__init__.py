@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 
 from robustseg.objectives.base import Objective
 from robustseg.objectives.queries import gates, shapes
@@ -29,6 +30,10 @@ def _whole(params: Params, name: str) -> int:
         raise UserError(f"{name}={params[name]} is not a whole number") from None
 
 
+def _share(params: Params, name: str, usual: str) -> float:
+    return float(Fraction(params.get(name, usual)))  # 1/3 has no other spelling
+
+
 def _displace(params: Params) -> Objective:
     if "class" not in params and "instance" not in params:
         raise UserError("displace moves segments and must know which: give class=NAME, or instance=N")
@@ -42,12 +47,12 @@ OBJECTIVES: dict[str, Callable[[Params], Objective]] = {
     "mask-break": lambda p: shapes.mask_break(),
     "mask-split": lambda p: shapes.mask_break(split=True),
     "class-flip": lambda p: gates.class_flip(),
-    "phantom": lambda p: shapes.phantom(area=float(p.get("area", "0.02"))),
+    "phantom": lambda p: shapes.phantom(area=_share(p, "area", "0.02")),
     "overlap": lambda p: gates.overlap(),
     "semantic-ce": lambda p: gates.semantic_ce(),
     "pq-price": lambda p: pq_price(),
-    "hide": lambda p: hide(float(p.get("omega", "0.5")), _instance(p)),
-    "fashion": lambda p: hide(float(p.get("omega", "0.9"))),
+    "hide": lambda p: hide(_share(p, "omega", "0.5"), _instance(p)),
+    "fashion": lambda p: hide(_share(p, "omega", "0.9")),
     "ap-rank": lambda p: ap_rank(),
     "displace": _displace,
 }

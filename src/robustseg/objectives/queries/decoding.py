@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from robustseg.ops.planes import counts, winners
 from robustseg.types import QueryOutput
 
 __all__ = ["KEEP", "OVERLAP", "Decided", "Decoded", "Temperatures", "alone", "decide", "hard", "keep_margin", "soft"]
@@ -98,15 +99,15 @@ def decide(output: QueryOutput) -> Decided:
     m = output.mask_logits.flatten(2)
     kept = margin > 0
     # sigmoid and logarithm keep the order within a query only, so the product itself is compared
-    rank = torch.where(kept, top.exp(), -1.0).unsqueeze(-1) * m.sigmoid()
-    winner = rank.max(1).indices
-    solid = (m >= 0).to(m)
-    claimed = solid.gather(1, winner.unsqueeze(1)).squeeze(1)
+    rank = m.sigmoid().mul_(torch.where(kept, top.exp(), -1.0).unsqueeze(-1))
+    winner = winners(rank.transpose(0, 1))
+    claimed = (m.gather(1, winner.unsqueeze(1)).squeeze(1) >= 0).to(m)
+    solid = counts((m >= 0).flatten(0, 1)).view(kept.shape).to(m)
     # sums over pixels by the number of the winner: a table of all queries would be read three times
     nothing = m.new_zeros(m.shape[:2])
     won = nothing.scatter_add(1, winner, torch.ones_like(claimed))
     left = nothing.scatter_add(1, winner, claimed)
-    alive = kept & (left > 0) & (won >= OVERLAP * solid.sum(-1))
+    alive = kept & (left > 0) & (won >= OVERLAP * solid)
     z = output.class_logits[..., :-1]
     label = torch.zeros_like(z).scatter_(-1, z.argmax(-1, keepdim=True), 1.0)
     return Decided(alive.to(m), label, winner, claimed)

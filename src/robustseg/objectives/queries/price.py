@@ -15,7 +15,7 @@ from torch import Tensor
 
 from robustseg.objectives.base import Constants, Objective
 from robustseg.objectives.queries.decoding import Temperatures, alone, decide, keep_margin, soft
-from robustseg.objectives.queries.quality import Quality, counted, quality, quality_of
+from robustseg.objectives.queries.quality import Quality, counted, qualities, quality_of
 from robustseg.objectives.queries.truth import Field, field_of, ids_of
 from robustseg.ops.size import at_label_size
 from robustseg.types import QueryOutput, SegmentTarget, SemanticTarget, State, UserError, View
@@ -49,9 +49,9 @@ def segments_of(view: View, target: SemanticTarget) -> tuple[QueryOutput, Field]
 
 
 def loss(found: Quality, truth: Field, weight: Tensor, pq: Tensor) -> Tensor:
-    """``-Σ_c w_c (S_c - ½ PQ_c P_c)`` ``(B,)``; ``weight, pq (B,C)``."""
-    hits = (found.hits * (truth.category @ weight.unsqueeze(-1)).squeeze(-1)).sum(1)
-    return (0.5 * weight * pq * found.predicted).sum(1) - hits
+    """``-Σ_c w_c (S_c - ½ PQ_c P_c)`` ``(...,B)``; ``weight, pq (B,C)``."""
+    hits = (found.hits * (truth.category @ weight.unsqueeze(-1)).squeeze(-1)).sum(-1)
+    return (0.5 * weight * pq * found.predicted).sum(-1) - hits
 
 
 def _prices(view: View, target: SemanticTarget, constants: Constants) -> State:
@@ -72,11 +72,10 @@ def pq_price(start: Temperatures = START, end: Temperatures = END, spare: Sequen
 
     def value(view: View, target: SemanticTarget, state: State, progress: float) -> tuple[dict[str, Tensor], State]:
         output, truth = segments_of(view, target)
-        t = temperatures(progress, start, end)
-        total = loss(quality(soft(output, t, truth.cell), truth, t.hit), truth, state["weight"], state["quality"])
-        for at in spare:
-            t = temperatures(at, start, end)
-            total = total + loss(quality(alone(output, t), truth, t.hit), truth, state["weight"], state["quality"])
+        fall, *stay = (temperatures(at, start, end) for at in (progress, *spare))
+        found = [soft(output, fall, truth.cell), *(alone(output, t) for t in stay)]
+        each = qualities(found, truth, [t.hit for t in (fall, *stay)])
+        total = loss(each, truth, state["weight"], state["quality"]).sum(0)
         return {"pq-price": total}, state
 
     return Objective("pq-price", value, _prices)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from robustseg.objectives.queries.decoding import Decoded
 from robustseg.objectives.queries.truth import Field
 
-__all__ = ["Overlaps", "Quality", "counted", "quality", "quality_of"]
+__all__ = ["Overlaps", "Quality", "counted", "qualities", "quality", "quality_of"]
 
 TINY = 1e-12
 
@@ -51,29 +52,44 @@ def counted(winner: Tensor, claimed: Tensor, queries: int, ids: Tensor, segments
 
 def quality(found: Decoded, truth: Field, width: float) -> Quality:
     """Quality of a decoding on the cells of the truth; ``width`` of the gate at IoU 1/2, 0 for the hard rules."""
-    inter, void, area = (found.region @ truth.sums).split([truth.area.shape[1], 1, 1], -1)
-    overlaps = Overlaps(inter, void.squeeze(-1), area.squeeze(-1))
-    return quality_of(found.alive, found.label, overlaps, truth, width)
+    return quality_of(found.alive, found.label, _split(found.region @ truth.sums), truth, width)
 
 
-def quality_of(alive: Tensor, label: Tensor, overlaps: Overlaps, truth: Field, width: float) -> Quality:
-    """Quality of queries ``alive (B,Q)`` with class shares ``label (B,Q,C)``.
+def qualities(found: Sequence[Decoded], truth: Field, widths: Sequence[float]) -> Quality:
+    """The same of several soft decodings, in a leading dimension: many small operations are made once instead of each.
+
+    A width of 0 is not allowed here: soft and hard rules differ in more than the gate.
+    """
+    overlaps = _split(torch.stack([one.region @ truth.sums for one in found]))
+    alive, label = torch.stack([one.alive for one in found]), torch.stack([one.label for one in found])
+    # filled on the device: a copy of these few numbers would wait for it
+    width = torch.stack([alive.new_full((1, 1, 1), each) for each in widths])
+    return quality_of(alive, label, overlaps, truth, width)
+
+
+def _split(table: Tensor) -> Overlaps:
+    """Of ``(...,Q,S+2)``: overlaps with the segments, with void, and the area."""
+    return Overlaps(table[..., :-2], table[..., -2], table[..., -1])
+
+
+def quality_of(alive: Tensor, label: Tensor, overlaps: Overlaps, truth: Field, width: float | Tensor) -> Quality:
+    """Quality of queries ``alive (...,B,Q)`` with class shares ``label (...,B,Q,C)``.
 
     Rules: IoU above 1/2 matches; true void is taken out of the union; a prediction that lies by more than half on
     void or on a crowd of its class, and matches nothing, is not counted; stuff is one segment a class.
     """
-    share = alive.unsqueeze(-1) * label  # (B,Q,C) how much of a segment of the class this query is
+    share = alive.unsqueeze(-1) * label  # (...,B,Q,C) how much of a segment of the class this query is
     inter, void, area = overlaps.inter, overlaps.void, overlaps.area
 
     thing = share * truth.things
-    own = thing @ truth.category.transpose(1, 2) * truth.counted.unsqueeze(1)  # (B,Q,S)
+    own = thing @ truth.category.transpose(1, 2) * truth.counted.unsqueeze(1)  # (...,B,Q,S)
     iou = inter / (truth.area.unsqueeze(1) + (area - void).unsqueeze(-1) - inter).clamp_min(TINY)
     gate = _gate(iou, width)
-    hits = (own * iou * gate).sum(1)
+    hits = (own * iou * gate).sum(-2)
     counts = _counts(own * gate, inter, area, void, truth)
-    predicted = (thing * counts).sum(1)
+    predicted = (thing * counts).sum(-2)
 
-    stuff = (share * (1 - truth.things)).transpose(1, 2)  # (B,C,Q)
+    stuff = (share * (1 - truth.things)).transpose(-1, -2)  # (...,B,C,Q)
     inter, area, void = (
         stuff @ inter,
         (stuff @ area.unsqueeze(-1)).squeeze(-1),
@@ -82,19 +98,25 @@ def quality_of(alive: Tensor, label: Tensor, overlaps: Overlaps, truth: Field, w
     own = truth.category.transpose(1, 2) * truth.counted.unsqueeze(1) * (1 - truth.things).unsqueeze(-1)  # (B,C,S)
     iou = inter / (truth.area.unsqueeze(1) + (area - void).unsqueeze(-1) - inter).clamp_min(TINY)
     gate = _gate(iou, width)
-    hits = hits + (own * iou * gate).sum(1)
-    counts = _counts(own * gate, inter, area, void, truth).diagonal(dim1=1, dim2=2)
-    any_of = 1 - torch.exp(torch.log1p(-stuff.clamp_max(1 - 1e-7)).sum(-1)) if width else (stuff.sum(-1) > 0).to(stuff)
+    hits = hits + (own * iou * gate).sum(-2)
+    counts = _counts(own * gate, inter, area, void, truth).diagonal(dim1=-2, dim2=-1)
+    if _is_hard(width):
+        return Quality(hits, predicted + (stuff.sum(-1) > 0).to(stuff) * counts)
+    any_of = 1 - torch.exp(torch.log1p(-stuff.clamp_max(1 - 1e-7)).sum(-1))
     return Quality(hits, predicted + any_of * counts)
 
 
-def _gate(iou: Tensor, width: float) -> Tensor:
-    return ((iou - 0.5) / width).sigmoid() if width else (iou > 0.5).to(iou)
+def _is_hard(width: float | Tensor) -> bool:
+    return not isinstance(width, Tensor) and width == 0
+
+
+def _gate(iou: Tensor, width: float | Tensor) -> Tensor:
+    return (iou > 0.5).to(iou) if _is_hard(width) else ((iou - 0.5) / width).sigmoid()
 
 
 @torch.no_grad()
 def _counts(matched: Tensor, inter: Tensor, area: Tensor, void: Tensor, truth: Field) -> Tensor:
-    """``(B,·,C)`` 1 where a prediction would count as a segment of the class, 0 where it is excused."""
+    """``(...,B,·,C)`` 1 where a prediction would count as a segment of the class, 0 where it is excused."""
     on_crowd = inter @ (truth.category * truth.crowd.unsqueeze(-1))
     excused = 2 * (void.unsqueeze(-1) + on_crowd) > area.unsqueeze(-1)
     hit = (matched > 0.5).to(inter) @ truth.category

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from functools import partial
 
 import torch
@@ -43,7 +44,7 @@ def _named(name: str, loss: Loss, params: Params) -> Objective:
 
 def _dense(params: Params) -> tuple[float, int]:
     try:
-        nms, top = float(params.get("nms", "0.9")), int(params.get("top", "1000"))
+        nms, top = float(Fraction(params.get("nms", "0.9"))), int(params.get("top", "1000"))
     except ValueError:
         raise UserError(
             f"dag: nms={params.get('nms')}, top={params.get('top')}; wanted e.g. nms=0.9,top=1000"
@@ -68,7 +69,7 @@ _LOSSES: dict[str, Loss] = {
 OBJECTIVES: dict[str, Callable[[Params], Objective]] = {
     **{name: partial(_named, name, loss) for name, loss in _LOSSES.items()},
     "dag": lambda p: dag(*_dense(p)),
-    "fashion": lambda p: hide(float(p.get("omega", "0.9"))),
+    "fashion": lambda p: hide(float(Fraction(p.get("omega", "0.9")))),
     "ap-rank": lambda p: ap_rank(fixed=p.get("proposals") == "fixed"),
 }
 
