@@ -107,7 +107,7 @@ def options() -> argparse.Namespace:
 
 def folder(chosen: argparse.Namespace, name: str, seed: int, source: str | None = None) -> Path:
     """Where a run is kept."""
-    return chosen.out / (f"{name}-{seed}" if source is None else f"{name}-from-{source}")
+    return chosen.out / (f"{name}-{seed}" if source is None else f"{name}-from-{source}-{seed}")
 
 
 def run(chosen: argparse.Namespace, name: str, seed: int, attacks: Any, source: str | None = None) -> dict[str, Any]:
@@ -194,7 +194,7 @@ def verdict(chosen: argparse.Namespace, found: dict[str, list[Run]], names: dict
         return "One of the two models is not there yet."
     white = {kind: runs[0] for kind, runs in found.items()}
     carried = {
-        kind: load(folder(chosen, name, 0, next(n for n in names.values() if n != name)))
+        kind: load(folder(chosen, name, chosen.seeds[0], next(n for n in names.values() if n != name)))
         for kind, name in names.items()
     }
     lines = ["| attack | ε | task | CNN | transformer | difference |", "| --- | --- | --- | ---: | ---: | ---: |"]
