@@ -21,6 +21,8 @@ import robustseg as rs
 from robustseg.evaluation.transfer import transfer
 from robustseg.models import zoo
 from robustseg.ops.memory import keep_freed
+from robustseg.report.charts import NORMS
+from robustseg.report.distances import size
 from robustseg.report.transfer import markdown
 from robustseg.survey.methods import DEFENCES, METHODS, SEGMENTERS, Defence, Method
 from robustseg.survey.panels import Tile, sheet
@@ -43,8 +45,9 @@ image behind the scored ones. Made by
 
 {table}
 
-{missing}*goal reached*: pixels to change that took the label wanted; *background kept*: other pixels that kept theirs.
-A patch is scored outside its place, *random patch* is what one of random colours leaves there.
+{missing}{noise}*goal reached*: pixels to change that took the label wanted; *background kept*: other pixels that kept
+theirs; *noise goal reached*: the first under noise of the same L2 length. A patch is scored outside its place, *random
+patch* is what one of random colours leaves there. *Persons found*: share of their pixels, SSIM that of the clothing.
 What the survey claims in general is judged on [a page of its own](claims.md).
 
 ## Defences
@@ -72,6 +75,9 @@ the mean of the two losses. Classifiers: [their own table](saga.md); the method:
 {ensemble}
 
 ## Pictures
+
+Of every method one image on the CNN, before and after, with what the model sees in it: the image of the run that lost
+most of its mIoU (of crops: the first whose label fell), so a bad case and no typical one.
 
 {pictures}
 """
@@ -114,9 +120,13 @@ def main() -> None:
     )
     absent = ", ".join(f"{m.name} (`{m.attack}`)" for m in METHODS if not summaries(m, chosen.out))
     missing = f"Not run yet: {absent}.\n\n" if absent else ""
+    plain = [json.loads(f.read_text()) for m in METHODS if m.name == "PGD" for f in summaries(m, chosen.out)]
+    noise = [scored(s, one, "mIoU") for s in plain for one in s["attacks"].values() if one["name"] == "noise"]
+    noise = f"Noise of 8/255 alone: CNN {noise[0]}, transformer {noise[1]}.\n\n" if noise else ""
     command = f"python examples/survey.py --images {chosen.images} --resize {chosen.resize} --seed {chosen.seed}"
     PAGE.write_text(
-        TEXT.format(missing=missing, images=chosen.images, resize=chosen.resize, seed=chosen.seed, command=command,
+        TEXT.format(missing=missing, noise=noise, command=command, images=chosen.images, resize=chosen.resize,
+                    seed=chosen.seed,
                     crops=", ".join(f"{m.images} ({m.attack.partition(':')[0]})" for m in METHODS if m.on_crops),
                     table=head + "\n".join(rows), pictures="\n\n".join(pictures), defences=defences(chosen),
                     matrix=matrix(chosen), ensemble=ensemble(chosen)),
@@ -284,7 +294,7 @@ def row(method: Method, found: list[dict[str, Any]]) -> str:
         text += "".join(
             f"; {n.replace('_', ' ')} {100 * extra[n]:.1f}" for n in method.shows if isinstance(extra.get(n), float)
         )
-        cells.append(text)
+        cells.append(text + seen(one.get("natural")))
     gradients = " / ".join(spent(attacked(s)) for s in found)
     seconds = " / ".join(f"{attacked(s)['seconds_per_image']:.1f}" for s in found)
     name = f"[{method.name}]({method.page})" if method.page else method.name
@@ -297,13 +307,24 @@ def spent(one: Mapping[str, Any]) -> str:
     return f"{fitted['backwards']} once" if fitted else f"{one['backwards']:.0f}"
 
 
+def seen(natural: Mapping[str, Any] | None) -> str:
+    """Of clothing: the share of the persons' pixels that are found, in the plain image and in a file of quality 80."""
+    if not natural:
+        return ""
+    found = [
+        " → ".join(f"{100 * natural['jpeg'][quality][image]['pixel_recall']:.1f}" for image in ("clean", "attacked"))
+        for quality in ("none", "80")
+    ]
+    return f"; {natural['class']}s found {found[0]} (JPEG 80: {found[1]}); SSIM {natural['ssim']:.2f}"
+
+
 def distance(found: Mapping[str, Any]) -> str:
-    """How far it is, of an attack without a ball."""
-    unit = 255 if found["norm"] == "linf" else 1
-    middle = found["median"][found["norm"]]
-    scale = "/255" if unit == 255 else ""
-    length = f", median {found['norm']} {unit * middle:.2f}{scale}" if middle is not None else ""
-    return f"{100 * (found['fooled'] or 0):.0f} % of images fooled{length}"
+    """How far it is, of an attack without a ball; images that were wrong as they are had no way to go."""
+    norm, wrong = found["norm"], found["untouched"]
+    middle = found["median_touched"][norm]
+    length = f", median {NORMS[norm]} {size(middle, norm)}" if middle is not None else ""
+    already = f" ({wrong} of {found['images']} as they are)" if wrong else ""
+    return f"{100 * (found['fooled'] or 0):.0f} % of images fooled{already}{length}{' of the others' * bool(wrong)}"
 
 
 def shown(method: Method, out: Path) -> str:
@@ -322,7 +343,8 @@ def shown(method: Method, out: Path) -> str:
     ]
     PICTURES.mkdir(parents=True, exist_ok=True)
     name = f"{folder(method, out).name}.webp"
-    sheet([tiles], f"{method.name}: {made['spec']}", [], PICTURES / name, width=240)
+    title = f"{method.name}: {made['spec']}".replace("∞", "inf")  # the font has no such letter
+    sheet([tiles], title, [], PICTURES / name, width=240)
     return name
 
 

@@ -32,7 +32,12 @@ def test_what_is_told_is_what_runs(entry, tmp_path):
         Image.new("L", (8, 8)).save(tmp_path / "scene.png")
         given = {"target": str(tmp_path / "scene.png")}
     assert {**told["defaults"], **given} == dict(attack(entry.name, **given).params)
-    assert {**told["defaults"], **told["paper"], **given} == dict(attack(f"{entry.name}@paper", **given).params)
+    if entry.members:
+        whole = attack(f"{entry.name}@paper")
+        assert told["paper"].get("members", "") in ("", ", ".join(f"{m}@paper" for m in entry.members))
+        assert (whole.budget == attack(entry.name).budget) == (not told["paper"])
+    else:
+        assert {**told["defaults"], **told["paper"], **given} == dict(attack(f"{entry.name}@paper", **given).params)
     assert set(told["options"]) == set(entry.known())
     text = "\n".join(lines(told))
     for part in (entry.summary, entry.source, entry.errata, FORMULAS[entry.name], *entry.members):
@@ -65,6 +70,29 @@ def test_parts_of_a_paper_have_its_numbers():
     assert explain.explain("cw-l2@paper")["parts"]["combinator"].startswith("9 descents")
     assert explain.explain("stealthy@paper")["parts"]["constraint"].startswith("L∞ ball of 1,")
     assert lines(explain.explain("stealthy@paper"))[0].startswith("stealthy@paper:")
+
+    assert explain.explain("strong@paper")["parts"]["combinator"].startswith("worst case of tsallis@paper, js@paper")
+    assert explain.explain("universal@paper")["parts"]["objective"] == "metzen"
+    assert explain.explain("fashion@paper")["parts"]["expectation"].startswith("perspective:0.1")
+
+
+def test_parts_are_those_of_the_options():
+    parts = explain.explain("pgd:eps=2/255,update=apgd")["parts"]
+    assert parts["constraint"].startswith("L∞ ball of 2/255")
+    assert parts["update"].startswith("APGD")
+    assert explain.explain("patch:loss=margin")["parts"]["objective"] == "margin"
+    assert explain.explain("stealthy:mode=generator")["parts"]["applier"].startswith("generator")
+
+
+def test_a_wrong_option_is_one_line_and_never_passed_over():
+    with pytest.raises(rs.UserError, match="bogus"):
+        explain.explain("pgd:bogus=1")
+    with pytest.raises(rs.UserError, match="steps"):
+        explain.explain("pgd:steps=abc")
+
+
+def test_noise_maximises_nothing():
+    assert not {"objective", "gradient rule", "update"} & explain.explain("noise")["parts"].keys()
 
 
 def test_another_variant_than_the_papers_is_one_line():

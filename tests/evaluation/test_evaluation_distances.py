@@ -132,6 +132,17 @@ def test_failures_are_infinitely_far():
     assert curve[-1] == [200.0, 0.5]
 
 
+def test_images_that_are_wrong_as_they_are_do_not_shorten_what_the_others_need():
+    rows = [({"asked": 1, "met": 1}, {"l2": x, "linf": x / 10, "l0": n}) for x, n in ((0.0, 0), (0.0, 0), (3.0, 7))]
+    found = distances(rows, "l2", 0.99)
+    assert found["median"]["l2"] == 0
+    assert found["untouched"] == 2
+    assert found["median_touched"] == {"l2": 3.0, "linf": 0.3, "l0": 7.0}
+    nobody = distances(rows[:2], "l2", 0.99)
+    assert nobody["untouched"] == 2
+    assert nobody["median_touched"]["l2"] is None
+
+
 def test_only_attacks_without_a_ball_have_a_threshold():
     assert apsr({"eps": None, "options": {"apsr": "9/10"}}) == 0.9
     assert apsr({"eps": "8/255", "options": {"apsr": "0.9"}}) is None

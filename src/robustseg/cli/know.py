@@ -25,7 +25,9 @@ def list_(
 
 @app.command("explain")
 def explain_(
-    name: Annotated[str, typer.Argument(help="Name of an attack, as `robustseg list attacks` shows them.")],
+    name: Annotated[
+        str, typer.Argument(help="Name of an attack, as `robustseg list attacks` shows them, or a spec with options.")
+    ],
     json: Json = False,
 ) -> None:
     """Show what stands behind an attack: formula, parts, defaults, the paper's numbers, source and errata.

@@ -42,8 +42,8 @@ DEFINITIONS = {
     "background_kept": "non-target preservation rate: other pixels that keep their label / other pixels",
     "noise_goal_reached": "goal_reached under noise of equal L2 length, image by image; so noise_background_kept",
     "relative_drop": "1 - mIoU attacked / mIoU clean on the same images",
-    "distance": "of attacks without a ball: the norm needed to fool the share `threshold` of the pixels asked for; "
-    "median and mean over the images fooled, median_of_all with the others infinitely far",
+    "distance": "of attacks without a ball: norm that fools the share `threshold` of the pixels asked for; median, mean"
+    " of images fooled, _touched: not those wrong as they are (untouched, 0), _of_all: the others infinitely far",
     "recall": "share of objects with at least half of their pixels right; areas below 32², below 96², above",
     "natural": "of attacks that must look natural: SSIM around the clothing; who is still found, in JPEG files too",
     "ci95": "95 % percentile bootstrap over images, paired over attacks; a composed attack's choice is kept",

@@ -27,8 +27,10 @@ def apsr(config: Mapping[str, Any]) -> float | None:
 
 def distances(rows: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], norm: str, enough: float) -> dict[str, Any]:
     """Statistics of ``(stats, norms)`` of the attacked images: ``fooled``, the share of them that were; ``median`` and
-    ``mean`` of each norm over those; ``median_of_all``, of the norm minimised, a failure being infinitely far (None
-    where half or more failed); ``curve``: ``[norm, share of images fooled at that or less]``.
+    ``mean`` of each norm over those; ``untouched``, how many of those were wrong enough as they are, at distance 0, and
+    ``median_touched``, of each norm over the others: what had to be done to an image that was right; ``median_of_all``,
+    of the norm minimised, a failure being infinitely far (None where half or more failed); ``curve``:
+    ``[norm, share of images fooled at that or less]``.
 
     >>> one = lambda met, l2: ({"asked": 100, "met": met}, {"l2": l2, "linf": 0.1, "l0": 7})
     >>> found = distances([one(99, 1.0), one(100, 3.0), one(98, 0.5)], "l2", 0.99)
@@ -37,6 +39,7 @@ def distances(rows: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], norm:
     """
     known = [(s, n) for s, n in rows if s.get("asked")]
     fooled = [n for s, n in known if s["met"] / s["asked"] >= enough]
+    touched = [n for n in fooled if n[norm] > 0]
     reached = np.sort(np.array([n[norm] for n in fooled], dtype=float))
     missing = len(known) - len(reached)
     everyone = np.concatenate([reached, np.full(missing, np.inf)])
@@ -48,6 +51,8 @@ def distances(rows: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], norm:
         "images": len(known),
         "fooled": len(fooled) / len(known) if known else None,
         "median": {k: float(np.median([n[k] for n in fooled])) if fooled else None for k in NORMS},
+        "untouched": len(fooled) - len(touched),
+        "median_touched": {k: float(np.median([n[k] for n in touched])) if touched else None for k in NORMS},
         "mean": {k: float(np.mean([n[k] for n in fooled])) if fooled else None for k in NORMS},
         "median_of_all": middle if np.isfinite(middle) else None,
         "curve": [[float(reached[k]), (int(k) + 1) / len(known)] for k in at.tolist()],

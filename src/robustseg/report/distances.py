@@ -53,9 +53,22 @@ def lines(summary: Mapping[str, Any]) -> list[str]:
         norms = ", ".join(f"{NORMS[n]} {size(median.get(n), n)}" for n in MARKS)
         said.append(
             f"{e.spec.family}: {percent(found.get('fooled'))} % of the images have {threshold(found)} % of their "
-            f"pixels fooled; median {norms}"
+            f"pixels fooled; median {norms}{untouched(found)}"
         )
     return said
+
+
+def untouched(found: Mapping[str, Any]) -> str:
+    """Of images that were wrong enough as they are, at distance 0: how many, and how far the others had to go.
+
+    >>> untouched({"norm": "l2", "images": 9, "untouched": 3, "median_touched": {"l2": 0.35}})
+    '; 3 of 9 images as they are, the others L2 0.35'
+    """
+    number_of, norm = found.get("untouched"), str(found.get("norm"))
+    if not number_of:
+        return ""
+    others = size(numbers(found.get("median_touched")).get(norm), norm)
+    return f"; {number_of} of {found.get('images')} images as they are, the others {NORMS.get(norm, norm)} {others}"
 
 
 def threshold(found: Mapping[str, Any]) -> str:
