@@ -111,6 +111,29 @@ def test_paired_interval_is_narrower_than_that_of_independent_runs(runs: Path):
     assert gap.high - gap.low <= one
 
 
+def test_fewer_than_five_images_have_no_interval(runs: Path):
+    few = load(runs / "few")
+    gap = difference(few, few, "")
+    assert gap
+    assert (gap.value, gap.low, gap.high, gap.clear, gap.images) == (0, None, None, False, 4)
+    assert "+0.0</span>" in compare([runs / "few", runs / "few"], runs / "few.html").read_text()
+
+
+def test_one_perturbation_for_several_models_is_said(runs: Path):
+    from dataclasses import replace
+
+    from robustseg.report.page import html
+
+    a, b = ("zoo:street-unet", "hf:other")
+    alone = load(runs / "a")
+    pair = replace(alone, info={**alone.info, "models": [a, b]})
+    said = "made on these models together"
+    assert (alone.together, pair.together) == ((), (a, b))
+    assert said not in compare([runs / "a", runs / "b"]).read_text()
+    assert "made on zoo:street-unet and hf:other together" in html(pair)
+    assert "together" not in html(alone).partition("<main>")[0]
+
+
 def test_page_holds_both_runs_and_nothing_from_outside(runs: Path, tmp_path: Path):
     edit(runs / "seed" / "summary.json", lambda s: s.update(model="<script>alert(1)</script>"))
     path = compare([runs / "a", runs / "seed", runs / "b"], tmp_path)

@@ -66,6 +66,7 @@ def compare(folders: Sequence[str | Path], out: str | Path | None = None) -> Pat
         tables=[(score, list(table(runs, score))) for score in scores],
         heads=[n for n in HEADS if any(has(r.summary, n) for r in runs)],
         classes=class_figures(runs, names),
+        together=bool(runs[0].together) and all(r.together == runs[0].together for r in runs),
         worst_ci=worst_ci,
         m_ci=lambda cell, score: interval(cell, score) if cell else None,
         galleries=galleries,

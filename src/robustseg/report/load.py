@@ -111,6 +111,12 @@ class Run:
         return f"{model} behind {defense}" if defense else str(model)
 
     @property
+    def together(self) -> tuple[str, ...]:
+        """The models that its attacks were made on at once; empty where it was this one alone."""
+        models = self.info.get("models")
+        return tuple(map(str, models)) if isinstance(models, list) and len(models) > 1 else ()
+
+    @property
     def entries(self) -> list[Entry]:
         """The attacks, in the order of the summary."""
         return entries(self.summary)

@@ -20,27 +20,28 @@ AP_ROUNDS = 200  # AP ranks the detections of all images anew in every round
 
 @dataclass(frozen=True)
 class Difference:
-    """A score of ``b`` minus that of ``a`` over ``images`` common images, with its 95 % interval."""
+    """A score of ``b`` minus that of ``a`` over ``images`` common images, with its 95 % interval where it has one."""
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     images: int
 
     @property
     def clear(self) -> bool:
         """True where the interval leaves out zero."""
-        return self.low > 0 or self.high < 0
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
 def difference(a: Run, b: Run, spec: str, score: str = "mIoU") -> Difference | None:
     """The paired difference under one attack ("" = clean); None where the runs share fewer than two scored images.
 
-    Both runs are resampled by the same draws of images, so that what is hard in both cancels. Classes must be the same.
+    Both runs are resampled by the same draws of images, so that what is hard in both cancels; fewer than five images
+    have no interval, as everywhere (``bootstrap.FEWEST``). Classes must be the same.
     ``score``: mIoU, PQ, AP, IoU_prompted or accuracy; None too where either run has no such rows.
     Source: Efron & Tibshirani, 1993, ch. 13 (percentile interval).
     """
-    from robustseg.evaluation.bootstrap import interval, resamples
+    from robustseg.evaluation.bootstrap import FEWEST, interval, resamples
 
     classes = a.summary.get("classes") or a.info.get("classes")
     if not classes or classes != (b.summary.get("classes") or b.info.get("classes")):
@@ -60,7 +61,10 @@ def difference(a: Run, b: Run, spec: str, score: str = "mIoU") -> Difference | N
         values.append(drawn)
     gap = values[1] - values[0]
     pair = interval(gap[1:])
-    return None if pair is None or np.isnan(gap[0]) else Difference(float(gap[0]), pair[0], pair[1], len(common))
+    if pair is None or np.isnan(gap[0]):
+        return None
+    low, high = pair if len(common) >= FEWEST else (None, None)
+    return Difference(float(gap[0]), low, high, len(common))
 
 
 def resampled(
