@@ -49,7 +49,7 @@ FIGURES: Mapping[int, Figure] = {
     ),
     3: Figure(
         "Figure 3. Semantically stealthy attacks",
-        "Somebody vanishes, appears, or stands elsewhere; every other pixel keeps its label (Chen et al., 2022).",
+        "Somebody shall vanish, appear, or stand elsewhere, and every other pixel keep its label (Chen et al., 2022).",
         ("stealthy", "stealthy:kind=embed", "stealthy:kind=displace,dx=32"),
         ("stealthy:steps=15", "stealthy:kind=embed,steps=15", "stealthy:kind=displace,dx=32,steps=15"),
     ),
