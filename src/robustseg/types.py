@@ -142,8 +142,9 @@ class SegmentTarget(SemanticTarget):
     """Truth with segments: a ``SemanticTarget`` that also knows what belongs together.
 
     Shapes: ``masks (B,S,H,W)`` bool; ``categories (B,S)`` int64, -1 where an image has fewer than S segments; ``crowd
-    (B,S)`` bool; ``things (C,)`` bool, the countable classes; ``prompts (B,S,4)`` float boxes (x0,y0,x1,y1) in pixels
-    for models that are asked for one segment at a time. What lies in no segment is void.
+    (B,S)`` bool; ``things (C,)`` bool, the countable classes; ``prompts`` for models that are asked for one segment at
+    a time: float boxes ``(B,S,4)`` (x0,y0,x1,y1) in pixels, or points ``(B,S,2)``, column and row of a pixel. What lies
+    in no segment is void.
     """
 
     masks: Tensor = field(default_factory=lambda: torch.zeros(0, 0, 0, 0, dtype=torch.bool))
@@ -248,7 +249,8 @@ class ModelSpec:
 
     ``task``: "semantic", "universal" (mask classification), "instance", "prompted" or "classification" (one label an
     image); ``tasks``: what can be scored;
-    ``things``: names of its countable classes, where it knows them (else the data say).
+    ``things``: names of its countable classes, where it knows them (else the data say); ``prompt``: "box" or "point",
+    what a prompted model is asked with.
     """
 
     ref: str
@@ -257,6 +259,7 @@ class ModelSpec:
     digest: str
     family: str = "plain"
     things: tuple[str, ...] = ()
+    prompt: str = "box"
 
     @property
     def tasks(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from robustseg.data import fit_ref, load_data
 from robustseg.data.coco_json import official
 from robustseg.data.region import region
 from robustseg.errors import UserError
-from robustseg.tasks.truth import boxes
+from robustseg.ops.prompts import boxes
 from robustseg.tasks.truth import segments as truth_of
 
 SIZE = (6, 8)
@@ -340,6 +340,7 @@ S = (*A, "segments_info")
         ((*IMAGE, "file_name"), "C:\\a.png", "does not stay inside its folder"),
         ((*IMAGE, "file_name"), "a\0.png", "does not stay inside its folder"),
         ((*IMAGE, "file_name"), "", "does not stay inside its folder"),
+        ((*IMAGE, "file_name"), "a" * 300 + ".png", "is longer than any file's"),
         ((*IMAGE, "file_name"), 3, '"file_name" is 3, not a str'),
         ((*IMAGE, "height"), "6", "\"height\" is '6', not a int"),
         ((*IMAGE, "id"), 11, "images: id 11 occurs twice"),

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 
@@ -121,6 +122,21 @@ def test_cityscapes_without_instances_scores_classes_only(cityscapes):
     for path in cityscapes.rglob("*_instanceIds.png"):
         path.unlink()
     assert load_data(f"cityscapes:{cityscapes}:val").tasks == ("semantic",)
+
+
+def test_cityscapes_files_that_do_not_belong_together(cityscapes, make):
+    """A copy of the labels has no objects, and objects of another class are another set's: neither is scored."""
+    labels, ids = (
+        cityscapes / f"gtFine/val/bonn/bonn_000000_000019_gtFine_{kind}.png" for kind in ("labelIds", "instanceIds")
+    )
+    raw, numbers = (np.array(PIL.Image.open(path)) for path in (labels, ids))
+    numbers[3, 4] = 24_001
+    make.png(ids, numbers)
+    with pytest.raises(UserError, match=r"instance 24001 is of label 24, but .* \(1 such pixels\)"):
+        load_data(f"cityscapes:{cityscapes}:val")[1]
+    make.png(ids, raw)
+    with pytest.raises(UserError, match="is it a copy of"):
+        load_data(f"cityscapes:{cityscapes}:val")[1]
 
 
 def test_cityscapes_label_table_is_the_official_one():

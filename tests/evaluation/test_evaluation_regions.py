@@ -63,3 +63,23 @@ def test_answers_to_prompts(tmp_path):
     scores = {a["name"]: a["IoU_prompted"] for a in found["attacks"].values()}
     assert found["clean"]["IoU_prompted"] == 1
     assert scores == {"noise": pytest.approx(1, abs=0.01), "mask-removal": 0, "masked-prompt": 0}
+
+
+class Pointed(Asked):
+    """Answers a point with the squares of the scene that hold it, as bright as they are."""
+
+    spec = ModelSpec("pointed", "prompted", ("object",), "x", prompt="point")
+
+    def __call__(self, images, *, prompts=None, proposals=None, want=frozenset()):
+        column, row = prompts.long().unbind(-1)
+        here = images.mean(1)[torch.arange(len(images))[:, None], row, column][..., None, None]
+        z = torch.where(here > 0.5, 20 * (images.mean(1, keepdim=True) - 0.5), -10.0 + 0 * images[:, :1])
+        return QueryOutput(torch.zeros(*z.shape[:2], 2), z)
+
+
+def test_answers_to_points(tmp_path):
+    rs.evaluate(Pointed(), Squares(), ["mask-removal:steps=5"], eps="0.31", out=tmp_path, keep=1)
+    found = summary(tmp_path)
+    assert found["clean"]["IoU_prompted"] > 0
+    assert {a["name"]: a["IoU_prompted"] for a in found["attacks"].values()}["mask-removal"] == 0
+    assert list(tmp_path.rglob("*.segments.png"))

@@ -208,3 +208,16 @@ def test_the_digest_sees_weights_configuration_and_preparation(hf_folder, tmp_pa
     _resaved(network, tmp_path, lambda s: s["decode_head.classifier.bias"].add_(1))
     processor.save_pretrained(tmp_path)
     assert rs.load_model(f"hf:{tmp_path}").spec.digest != digest
+
+
+def test_things_are_named_in_the_reference(hf_folder, tmp_path):
+    folder = hf_folder("mask2former")[0]
+    assert rs.load_model(f"hf:{folder}?things=class 1,class 3").spec.things == ("class 1", "class 3")
+    (tmp_path / "things.txt").write_text("class 2\n")
+    model = rs.load_model(f"hf:{folder}?things={tmp_path}/things.txt")
+    assert model.spec.things == ("class 2",)
+    assert model.spec.digest != rs.load_model(f"hf:{folder}").spec.digest  # of classes that the data lack it decides
+    with pytest.raises(rs.UserError, match=r"names 'clas 1', no class of the model \(did you mean class 1"):
+        rs.load_model(f"hf:{folder}?things=clas 1,class 2")
+    with pytest.raises(rs.UserError, match="no things file"):
+        rs.load_model(f"hf:{folder}?things=absent.txt")

@@ -178,6 +178,11 @@ def test_reference_to_weights(tmp_path):
         rs.load_model(f"torchvision:maskrcnn_resnet50_fpn?weights={file}&classes=x,cat,dog")
     with pytest.raises(rs.UserError, match=r"3 classes .* 2 are named"):
         rs.load_model(f"torchvision:maskrcnn_resnet50_fpn?weights={file}&classes=background,cat")
+    with pytest.raises(rs.UserError, match="two classes are named 'cat'"):
+        rs.load_model(f"torchvision:maskrcnn_resnet50_fpn?weights={file}&classes=background,cat,cat")
+    for eps in ("-1", "nan", "x"):
+        with pytest.raises(rs.UserError, match=f"eps={eps}.* e.g. 1e-5"):
+            rs.load_model(f"torchvision:maskrcnn_resnet50_fpn?weights={file}&classes=background,cat,dog&eps={eps}")
 
 
 def test_coco_names_have_no_double():

@@ -47,6 +47,9 @@ def test_options(tmp_path):
             parse(f"hf:x?{bad}").options.normalisation()
     with pytest.raises(rs.UserError, match="wanted HxW"):
         parse("hf:x?size=12").options.size()
+    for absurd in ("0x10", "-4x10", "99999x99999"):
+        with pytest.raises(rs.UserError, match="between 1 and 16384"):
+            parse(f"hf:x?size={absurd}").options.size()
     with pytest.raises(rs.UserError, match="positive whole number"):
         parse("hf:x?multiple=0").options.integer("multiple")
     with pytest.raises(rs.UserError, match="no classes file"):

@@ -12,6 +12,7 @@ import robustseg as rs
 BOXES = torch.tensor(
     [[[3.0, 4, 20, 30], [10, 0, 53, 37], [0, 0, 5, 5]], [[1.0, 1, 50, 20], [7, 7, 9, 9], [0, 0, 53, 37]]]
 )
+POINTS = torch.tensor([[[3.0, 4], [50, 36], [0, 0]], [[20.0, 10], [7, 30], [52, 0]]])
 
 
 def networks(family):
@@ -60,24 +61,32 @@ def stored(request, tmp_path_factory):
     return folder, network, processor
 
 
-def library(network, processor, images, boxes):
-    """Masks as logits at the size of the image, and qualities."""
-    found = processor(images=list(images), input_boxes=boxes.tolist(), do_rescale=False, return_tensors="pt")
+def library(network, processor, images, prompts):
+    """Masks as logits at the size of the image, and qualities; of points, one a mask."""
+    asked = {"input_boxes": prompts.tolist()}
+    if prompts.shape[-1] == 2:
+        asked = {
+            "input_points": prompts.unsqueeze(2).tolist(),
+            "input_labels": [[[1]] * prompts.shape[1]] * len(images),
+        }
+    found = processor(images=list(images), **asked, do_rescale=False, return_tensors="pt")
     more = {k: found.pop(k) for k in ("original_sizes", "reshaped_input_sizes") if k in found}
     with torch.no_grad():
-        raw = network(**{k: v.float() for k, v in found.items()}, multimask_output=False)
+        found = {k: v if k == "input_labels" else v.float() for k, v in found.items()}
+        raw = network(**found, multimask_output=False)
     masks = processor.image_processor.post_process_masks(raw.pred_masks, **more, binarize=False)
     return torch.stack(list(masks)).squeeze(2), raw.iou_scores.squeeze(-1)
 
 
-def test_equals_the_library(stored, images):
+@pytest.mark.parametrize("prompts", [BOXES, POINTS], ids=["boxes", "points"])
+def test_equals_the_library(stored, images, prompts):
     folder, network, processor = stored
     model = rs.load_model(f"hf:{folder}")
-    output = model(images, prompts=BOXES)
-    masks, quality = library(network, processor, images, BOXES)
+    output = model(images, prompts=prompts)
+    masks, quality = library(network, processor, images, prompts)
     ours = F.interpolate(output.mask_logits, (37, 53), mode="bilinear", align_corners=False)
     assert masks.std() > 1e-2
-    assert (masks[:, 0] - masks[:, 1]).abs().max() > 1e-2  # the box matters
+    assert (masks[:, 0] - masks[:, 1]).abs().max() > 1e-2  # the prompt matters
     assert (ours - masks).abs().max() <= 1e-4 * masks.abs().max()
     assert torch.allclose(output.class_logits.softmax(-1)[..., 0], quality.clamp(1e-4, 1 - 1e-4), atol=1e-4)
     assert (model.spec.task, model.spec.tasks, model.spec.classes) == ("prompted", ("prompted",), ("object",))
@@ -110,9 +119,32 @@ def test_what_is_refused(stored, images):
         model(images)
     with pytest.raises(rs.UserError, match=r"wanted \(2,S,4\)"):
         model(images, prompts=BOXES[0])
+    with pytest.raises(rs.UserError, match="prompts are list, no tensor"):
+        model(images, prompts=[[1, 2, 3, 4]])
+    with pytest.raises(rs.UserError, match="prompt=pixel is unknown; known: box, point"):
+        rs.load_model(f"hf:{folder}?prompt=pixel")
     with pytest.raises(rs.UserError, match="one square size only"):
         rs.load_model(f"hf:{folder}?size=32x32")
     with pytest.raises(rs.UserError, match="impossible for a prompted model"):
         rs.load_model(f"hf:{folder}?task=universal")
     with pytest.raises(rs.UserError, match=r"not in \[0,1\]"):
         model(images * 255, prompts=BOXES)
+
+
+def test_an_evaluation_asks_with_points(stored):
+    """The kind of prompt belongs to the model: another digest, and the doctor asks with it too."""
+    from robustseg.models.segment_check import asked
+
+    box, point = (rs.load_model(f"hf:{stored[0]}{query}") for query in ("", "?prompt=point"))
+    assert (box.spec.prompt, point.spec.prompt) == ("box", "point")
+    assert box.spec.digest != point.spec.digest
+    image, mask = torch.rand(1, 3, 20, 30, generator=torch.Generator().manual_seed(2)), torch.zeros(1, 20, 30)
+    mask[0, 3:8, 11:16] = 1
+    with torch.no_grad():
+        there = asked(point, mask.bool())(image).mask_logits
+        assert torch.equal(there, point(image, prompts=torch.tensor([[[13.0, 5]]])).mask_logits)
+
+
+def test_only_prompted_models_take_a_kind_of_prompt(hf_folder):
+    with pytest.raises(rs.UserError, match="unknown option 'prompt'"):
+        rs.load_model(f"hf:{hf_folder('mask2former')[0]}?prompt=point")

@@ -115,7 +115,7 @@ class Bright:
 
 @pytest.mark.parametrize("name", ["mask-removal", "masked-prompt"])
 def test_the_attack_beats_noise_and_stays_in_its_ball(name):
-    from robustseg.tasks.truth import boxes
+    from robustseg.ops.prompts import boxes
 
     g = torch.Generator().manual_seed(0)
     images = 0.3 + 0.1 * torch.rand(2, 3, 16, 16, generator=g)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from robustseg.ops.prompts import boxes
 from robustseg.tasks.overlap import areas, box_iou, intersections, joint, layers, mask_boxes
-from robustseg.tasks.truth import boxes
 
 
 def blobs(rng, number, size, share=0.3):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from robustseg.ops.prompts import boxes
 from robustseg.tasks.decode import Instances
 from robustseg.tasks.panoptic import PanopticMap
 from robustseg.tasks.predict import Prediction
@@ -19,7 +20,7 @@ from robustseg.tasks.segment_scoring import (
     score_panoptic,
     score_prompted,
 )
-from robustseg.tasks.truth import boxes, target
+from robustseg.tasks.truth import target
 from robustseg.types import Sample, Segments, SegmentTarget
 
 ROAD, CAR, MAN = 0, 1, 2

@@ -66,7 +66,7 @@ class Draw:
             return SemanticTarget(labels, target.ignore)
         masks = wp.labels(target.masks, self.warp, False)
         size = (int(labels.shape[-2]), int(labels.shape[-1]))
-        prompts = None if target.prompts is None else wp.boxes(target.prompts, self.warp, size)
+        prompts = None if target.prompts is None else wp.prompts(target.prompts, self.warp, size)
         gone = ~masks.flatten(2).any(2)
         categories = target.categories.masked_fill(gone, -1)
         return replace(target, labels=labels, masks=masks, categories=categories, prompts=prompts)

@@ -141,7 +141,8 @@ def pictures(
         sample = dataset[i]
         target: SemanticTarget | None = None
         if sample.labels is not None and segments:
-            target = truth.target([sample], getattr(dataset, "countable", truth.things_of(model)), dataset.ignore)
+            target = truth.target([sample], getattr(dataset, "countable", truth.things_of(model)), dataset.ignore,
+                                  model.spec.prompt)  # fmt: skip
         elif sample.labels is not None:
             target = SemanticTarget(sample.labels[None], dataset.ignore)
         one = side(inner, model, sample.image[None].to(device), None if target is None else target.to(device))

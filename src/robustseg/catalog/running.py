@@ -204,7 +204,10 @@ def _predicted_segments(
 
     things = truth.things.tolist() if isinstance(truth, SegmentTarget) else things_of(model)
     if not any(things):
-        raise UserError(f"{attack.name}: {model.spec.ref} does not say which classes are countable; use reference=gt")
+        raise UserError(
+            f"{attack.name}: {model.spec.ref} does not say which classes are countable; name them (of an hf: model "
+            "?things=car,person or a file), or use data with segments and reference=gt"
+        )
     found = predict(clean, size, things, ("semantic", "panoptic" if look == "query" else "instance"))
     return of_prediction(found, things, truth)
 

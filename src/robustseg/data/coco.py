@@ -67,6 +67,8 @@ def _file(ref: Ref) -> Path:
     files = {p.stem: p for at in (root, root / "annotations") if at.is_dir() for p in sorted(at.glob("*.json"))}
     if ref.split is None and len(files) == 1:
         return next(iter(files.values()))
+    if not files:
+        raise UserError(f"data {ref.text}: no annotation file *.json in {root} or {root / 'annotations'}")
     return files[layout.chosen_split(ref, sorted(files))]
 
 

@@ -13,6 +13,7 @@ from robustseg.errors import UserError
 
 __all__ = ["Annotated", "Category", "Entry", "official", "read_json"]
 
+LONGEST_NAME = 255  # bytes of a name in the usual file systems
 MOST_BYTES = 1 << 30  # the largest official file, instances_train2017.json, has 0.45 GB
 
 
@@ -185,6 +186,8 @@ def _name(path: Path, entry: Mapping[str, Any]) -> str:
     parts = PurePosixPath(name).parts
     if not parts or name.startswith("/") or ":" in parts[0] or ".." in parts or not name.isprintable():
         raise UserError(f"{path}: file_name {_short(name)} does not stay inside its folder")
+    if any(len(part.encode()) > LONGEST_NAME for part in parts):
+        raise UserError(f"{path}: file_name {_short(name)} is longer than any file's ({LONGEST_NAME} bytes)")
     return name
 
 

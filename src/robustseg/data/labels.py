@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["LabelCode", "plain_code", "read_ids", "read_labels", "read_mask", "reduce_zero_label", "same_size"]
 
 
+MEANINGS = {"instance file": "object numbers", "part file": "part numbers", "mask": "0 and 255"}
+
+
 @dataclass(frozen=True)
 class LabelCode:
     """What the values in a label file mean: ``index[value]`` is a class index or ``ignore``; other values are faults.
@@ -111,9 +114,10 @@ def read_ids(path: Path, *, bits: int = 16, what: str = "instance file") -> np.n
     with opened(path, ("PNG",), what) as picture:
         mode = picture.mode
         if mode in ("RGB", "RGBA", "LA", "PA"):
+            meaning = MEANINGS.get(what, "class indices")
             raise UserError(
-                f"{path}: {what} is a colour picture (mode {mode}), not class indices (palette confusion); "
-                "save it as an 8-bit grey or palette PNG whose pixel values are the indices"
+                f"{path}: {what} is a colour picture (mode {mode}), not {meaning} (palette confusion); "
+                f"save it as a grey or palette PNG whose pixel values are {meaning}"
             )
         wide = mode.startswith("I")
         if wide and bits < 16:

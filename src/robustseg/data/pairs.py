@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -77,7 +77,8 @@ class PairDataSet:
     and those in ``object_void`` are no objects, nor are those of fewer than ``smallest`` pixels. ``parts``: region name
     -> value in the part files. ``size``: the (H,W)
     that everything is resized to. ``table``: class index -> new index or ignore, after a class map. ``limit``: how many
-    images are shown. ``truth`` reads labels, instances and segments in place of ``code`` and its files.
+    images are shown. ``truth`` reads labels, instances and segments in place of ``code`` and its files; ``check``
+    raises UserError where the class indices of an image and the raw values of its instance file cannot belong together.
     ``detections``: how many an image are judged, COCO's 100 unless its images hold more objects.
     Objects: instance files where the set has them, else connected components of each thing class. Components only
     serve recall by object size: two cars that touch are one, so they are no instance truth, and ``tasks`` (what the
@@ -101,6 +102,7 @@ class PairDataSet:
     limit: int | None = None
     tasks: tuple[str, ...] = ("semantic",)
     truth: TruthReader | None = None
+    check: Callable[[Pair, np.ndarray, np.ndarray], None] | None = None
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -132,6 +134,8 @@ class PairDataSet:
             labels = torch.from_numpy(values)
         if pair.instances is not None:
             values = integers(pair, pair.instances, size, "instance file")
+            if self.check is not None and labels is not None:
+                self.check(pair, labels.numpy(), values)
             values[values < self.stuff_below] = 0
             for value in self.object_void:
                 values[values == value] = 0

@@ -111,7 +111,7 @@ def load(job: Job, positions: Sequence[int], *, may_shrink: bool = False) -> Bat
 
 def _target(job: Job, counted: Sequence[Sample]) -> SemanticTarget:
     if job.tasks not in (("semantic",), (WHOLE_IMAGE,)):
-        return truth.target(counted, job.data.countable, job.data.ignore)
+        return truth.target(counted, job.data.countable, job.data.ignore, job.model.spec.prompt)
     return SemanticTarget(torch.stack([s.labels for s in counted]), job.data.ignore)  # type: ignore[arg-type]
 
 

@@ -270,7 +270,7 @@ def _noise(batch: int, size: tuple[int, int], model: Model, seed: int) -> tuple[
 
 def _target(samples: Sequence[Sample], model: Model, things: Sequence[bool], ignore: int) -> SemanticTarget:
     if outputs.kind(model) != "dense":
-        return truth.target(samples, things, ignore)
+        return truth.target(samples, things, ignore, model.spec.prompt)
     return SemanticTarget(torch.stack([s.labels for s in samples if s.labels is not None]), ignore)
 
 

@@ -66,9 +66,17 @@ class Layer:
                 draw.line(piece, fill=(*colour, alpha), width=max(1, self.line - faint))
         self._take()
 
-    def box(self, box: Sequence[float], colour: Colour) -> None:
-        """A prompt: a thin rectangle (x0,y0,x1,y1) in pixels of the image."""
-        x0, y0, x1, y1 = (self.scale * v for v in box)
+    def prompt(self, prompt: Sequence[float], colour: Colour) -> None:
+        """A prompt: a thin rectangle (x0,y0,x1,y1) in pixels of the image, or a cross on a pixel (column, row)."""
+        if len(prompt) == 2:
+            x, y = (self.scale * (v + 0.5) for v in prompt)
+            draw, arm = self._draw(), 5 * self.line
+            for width, shade in ((self.line + 2, (0, 0, 0, 200)), (self.line, (*colour, 255))):
+                draw.line((x - arm, y, x + arm, y), fill=shade, width=width)
+                draw.line((x, y - arm, x, y + arm), fill=shade, width=width)
+            self._take()
+            return
+        x0, y0, x1, y1 = (self.scale * v for v in prompt)
         if x1 > x0 and y1 > y0:
             draw = self._draw()
             draw.rectangle((x0, y0, x1 - 1, y1 - 1), outline=(0, 0, 0, 200), width=self.line)

@@ -115,15 +115,15 @@ class Truth:
         return self.classes[int(shown.classes[k])]
 
     def _answers(self, layer: Layer, found: Shown) -> None:
-        """The answer to every prompt in its colour, with the box that asked; dashed where it misses the object."""
+        """The answer to every prompt in its colour, with the box or point that asked; dashed where it misses it."""
         for p in self._painting_order(found):
             self._segment(layer, found, p, self.colours[p])
         for p, (mask, wanted) in enumerate(zip(found.masks, self.shown.masks, strict=True)):
             good = 2 * int((mask & wanted).sum()) > int((mask | wanted).sum())
             if not good:
                 layer.dashes(wanted, self.colours[p])
-            assert self.shown.boxes is not None
-            layer.box(self.shown.boxes[p], self.colours[p])
+            assert self.shown.prompts is not None
+            layer.prompt(self.shown.prompts[p], self.colours[p])
             layer.badge(wanted, str(p + 1), FATE_COLOURS["kept" if good else "lost"])
 
     def _segment(self, layer: Layer, shown: Shown, k: int, colour: tuple[int, int, int]) -> None:

@@ -27,7 +27,8 @@ SURE = 0.5  # score from which a detection is drawn; the fates of the rows count
 
 @dataclass(frozen=True)
 class Shown:
-    """The segments of one image: ``masks (N,H,W)`` bool, ``classes (N,)``; ``boxes (N,4)`` where they were asked for.
+    """The segments of one image: ``masks (N,H,W)`` bool, ``classes (N,)``; of prompted masks also ``prompts``,
+    boxes ``(N,4)`` or points ``(N,2)``.
 
     ``void (H,W)``: pixels of no segment, where that says something. Of the truth also ``crowds (K,H,W)`` and their
     classes ``(K,)``. A true segment with index t has the number ``t + 1`` in pictures and tables.
@@ -36,7 +37,7 @@ class Shown:
     masks: Array
     classes: Array
     void: Array | None = None
-    boxes: Array | None = None
+    prompts: Array | None = None
     crowds: Array = field(default_factory=lambda: np.zeros((0, 0, 0), bool))
     crowd_classes: Array = field(default_factory=lambda: np.zeros(0, np.int64))
 
@@ -70,7 +71,7 @@ def true(target: SegmentTarget, i: int, task: str) -> Shown:
         crowd = target.crowd[i].cpu()[kept].numpy()
     if task == "prompted":
         assert target.prompts is not None
-        return Shown(masks[~crowd], classes[~crowd], boxes=target.prompts[i].cpu()[kept].numpy()[~crowd])
+        return Shown(masks[~crowd], classes[~crowd], prompts=target.prompts[i].cpu()[kept].numpy()[~crowd])
     counted = ~crowd & masks.any((1, 2))
     return Shown(masks[counted], classes[counted], void, None, masks[crowd], classes[crowd])
 

@@ -139,7 +139,7 @@ def predict(
 ) -> tuple[Prediction, Tensor]:
     """What the model says of every image, and whether its scores are finite ``(B,)``.
 
-    The one path for clean and attacked images. ``prompts (B,S,4)`` only for models that are asked for one mask a box,
+    The one path for clean and attacked images. ``prompts`` only for models that are asked for one mask a box,
     ``draws`` (`draws`) only for those that draw at random; ``most`` detections are taken from queries.
     """
     size = label_size(model.spec.task, (images.shape[-2], images.shape[-1]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +20,7 @@ from robustseg.models.classifiers import adapter as classifier
 from robustseg.models.classifiers import distinct
 from robustseg.models.heads import DenseHead, QueryHead
 from robustseg.models.processor import classifier_preparation, preparation
-from robustseg.models.refs import Options, Ref
+from robustseg.models.refs import Options, Ref, near
 from robustseg.models.tiles import Tiled
 from robustseg.models.weights import HARMLESS, complain, refusal
 from robustseg.ops.size import WHOLE_IMAGE
@@ -28,7 +28,7 @@ from robustseg.types import ModelSpec
 
 __all__ = ["KEYS", "load", "load_folder"]
 
-KEYS = ("classes", "mean", "std", "norm", "size", "shortest", "longest", "multiple", "task", "tiles")
+KEYS = ("classes", "things", "mean", "std", "norm", "size", "shortest", "longest", "multiple", "task", "tiles")
 QUERIES = ("maskformer", "mask2former", "eomt", "eomt_dinov3")
 FORGET = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures")
 
@@ -36,9 +36,10 @@ FORGET = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "arch
 def load(ref: Ref) -> Adapter | Tiled | sam.Prompted:
     """``hf:PATH_OR_ID[?size=HxW|native&shortest=800&longest=1333&norm=imagenet&classes=...&task=...&tiles=SIDE]``.
 
-    ``task``: semantic, universal or classification, where a family can be several.
+    ``task``: semantic, universal or classification, where a family can be several. ``things``: the countable classes of
+    a universal model, a list or a file as ``classes``. ``prompt``: box or point, of SAM.
     """
-    ref.options.known(*KEYS)
+    ref.options.known(*KEYS, "prompt")
     return load_folder(ref.path, ref.options, ref.text)
 
 
@@ -62,6 +63,7 @@ def load_folder(
     stored = _plain({k: v for k, v in config.to_dict().items() if k not in FORGET})
     if config.model_type in sam.FAMILIES:
         return sam.adapter(module, config, processor, options, text, stored)
+    options.known(*KEYS)
     classes = options.classes() or tuple(facts.get("classes", ())) or _names(config)
     if whole:
         prepare = classifier_preparation(config, processor, facts, options)
@@ -69,13 +71,15 @@ def load_folder(
     prepare = preparation(config, processor, facts, options)
     queries = config.model_type in QUERIES
     head = QueryHead(len(classes)) if queries else DenseHead(len(classes))
-    digest = fingerprint(module, {"config": stored, "prepare": asdict(prepare), "classes": classes})
+    named = _things(options, classes)
+    told = {"config": stored, "prepare": asdict(prepare), "classes": classes, **({"things": named} if named else {})}
+    digest = fingerprint(module, told)
     # windows give averaged class scores, not queries
     task = "universal" if queries and prepare.split is None else "semantic"
     asked = options.values.get("task") or facts.get("task", task)
     if asked != task and (asked != "semantic" or not queries):
         raise UserError(f"{text}: task={asked} is impossible for a {config.model_type} model; it gives {task}")
-    things = tuple(name for name in facts.get("things", ()) if name in classes)
+    things = named or tuple(name for name in facts.get("things", ()) if name in classes)
     spec = ModelSpec(text, asked, classes, digest, f"hf/{config.model_type}", things)
     adapter = Adapter(spec, module, prepare, head)
     tiles = options.tiles() or facts.get("tiles")
@@ -212,6 +216,15 @@ def _local_first(source: str, loader: Any, **arguments: Any) -> Any:
 def _line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return (text[:160] + "…") if len(text) > 160 else text or type(error).__name__
+
+
+def _things(options: Options, classes: Sequence[str]) -> tuple[str, ...]:
+    """The countable classes that ``things=`` names."""
+    named = options.names("things") or ()
+    unknown = next((name for name in named if name not in classes), None)
+    if unknown is not None:
+        raise UserError(f"{options.ref}: things= names {unknown!r}, no class of the model{near(unknown, classes)}")
+    return named
 
 
 def _names(config: Any) -> tuple[str, ...]:

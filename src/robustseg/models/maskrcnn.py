@@ -205,6 +205,9 @@ def adapter(
     channels = heads.box_predictor.cls_score.out_features
     if len(classes) != channels:
         raise UserError(f"{text}: the network has {channels} classes (with background) but {len(classes)} are named")
+    double = next((name for name in classes if classes.count(name) > 1), None)
+    if double is not None:
+        raise UserError(f"{text}: two classes are named {double!r}; classes are matched by name, give each its own")
     if classes[0] != BACKGROUND:
         raise UserError(f"{text}: class 0 of Mask R-CNN is the background; name it {BACKGROUND!r}, not {classes[0]!r}")
     prepare = _prepare(module.transform, normalisation, size)

@@ -22,6 +22,7 @@ SCHEMES = {
     "smp": "smp:PATH, a segmentation_models_pytorch folder (save_pretrained)",
     "py": "py:FILE.py:FACTORY or py:package.module:FACTORY, your own code",
 }
+LONGEST = 16384  # pixels along a side; a longer one is a slip of the pen
 NORMALISATIONS = {"imagenet": IMAGENET, "half": ((0.5,) * 3, (0.5,) * 3), "none": ((0.0,) * 3, (1.0,) * 3)}
 
 
@@ -40,20 +41,24 @@ class Options:
 
     def classes(self) -> tuple[str, ...] | None:
         """``classes=a,b,c`` or a file: one name a line, a JSON list, or a JSON object with ``classes``."""
-        text = self.values.get("classes")
+        return self.names("classes")
+
+    def names(self, key: str) -> tuple[str, ...] | None:
+        """A list of class names, or a file of them as for ``classes``; of a JSON object the list under ``key``."""
+        text = self.values.get(key)
         if text is None:
             return None
         if "," in text:
             return tuple(name.strip() for name in text.split(","))
         path = Path(text)
         if not path.is_file():
-            raise UserError(f"{self.ref}: no classes file {text}; give a file with one name a line, or classes=a,b,c")
+            raise UserError(f"{self.ref}: no {key} file {text}; give a file with one name a line, or {key}=a,b,c")
         content = path.read_text(encoding="utf-8")
         if path.suffix != ".json":
             return tuple(line.strip() for line in content.splitlines() if line.strip())
         try:
             found = json.loads(content)
-            return tuple(str(name) for name in (found["classes"] if isinstance(found, dict) else found))
+            return tuple(str(name) for name in (found[key] if isinstance(found, dict) else found))
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{text} is not a JSON list of class names") from error
 
@@ -82,6 +87,8 @@ class Options:
             h, w = (int(n) for n in text.lower().split("x"))
         except ValueError as error:
             raise UserError(f"{self.ref}: size={text}; wanted HxW such as 512x1024, or native") from error
+        if not (0 < h <= LONGEST and 0 < w <= LONGEST):
+            raise UserError(f"{self.ref}: size={text}; both sides must lie between 1 and {LONGEST} pixels")
         return h, w
 
     def tiles(self) -> dict[str, int]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from robustseg.models.findings import Finding
 from robustseg.models.variants import variants
 from robustseg.ops import boxes as bx
+from robustseg.ops.prompts import of_masks
 from robustseg.ops.size import at_label_size
 from robustseg.types import DataSet, Output, QueryOutput, RegionOutput, Sample
 
@@ -55,29 +56,22 @@ def _objects(sample: Sample, dataset: DataSet, table: Tensor) -> tuple[Tensor, T
     return torch.stack(masks), torch.tensor(names)
 
 
-def _tight(masks: Tensor) -> Tensor:
-    """Boxes ``(S,4)`` around masks ``(S,H,W)`` that are not empty."""
-    rows = []
-    for mask in masks:
-        y, x = mask.nonzero(as_tuple=True)
-        rows.append([int(x.min()), int(y.min()), int(x.max()) + 1, int(y.max()) + 1])
-    return torch.tensor(rows, dtype=torch.float32).view(-1, 4)
-
-
 def asked(model: Any, masks: Tensor) -> Callable[[Tensor], Output]:
-    """The model as one that takes images only: a prompted one is asked for the boxes of ``masks (S,H,W)``.
+    """The model as one that takes images only: a prompted one is asked for ``masks (S,H,W)`` by its kind of prompt.
 
     Without any mask it is asked for the middle half of the image.
     """
     if model.spec.task != "prompted":
         return model
     H, W = masks.shape[-2:]
-    boxes = _tight(masks) if len(masks) else torch.tensor([[W / 4, H / 4, 3 * W / 4, 3 * H / 4]])
-    return partial(_prompted, model, boxes)
+    if not len(masks):
+        masks = torch.zeros(1, H, W, dtype=torch.bool)
+        masks[:, H // 4 : -(-3 * H // 4), W // 4 : -(-3 * W // 4)] = True
+    return partial(_prompted, model, of_masks(masks, model.spec.prompt))
 
 
-def _prompted(model: Callable[..., Output], boxes: Tensor, images: Tensor) -> Output:
-    return model(images, prompts=boxes.to(images).expand(len(images), -1, -1))
+def _prompted(model: Callable[..., Output], prompts: Tensor, images: Tensor) -> Output:
+    return model(images, prompts=prompts.to(images).expand(len(images), -1, -1))
 
 
 @torch.no_grad()
@@ -87,7 +81,7 @@ def found(output: Output, masks: Tensor, names: Tensor) -> Sequence[float]:
     Regions: whether a region of its class, with probability at least 1/2, overlaps its box by half. Prompts: the IoU of
     the answer with the mask.
     """
-    boxes = _tight(masks)
+    boxes = of_masks(masks, "box")
     if isinstance(output, RegionOutput):
         p = output.class_logits[0].softmax(-1).cpu() * output.present[0].cpu()[:, None]
         hits = []
@@ -128,6 +122,8 @@ def _share(model: Any, call: Callable[..., Output], scored: list[tuple[Tensor, T
     values: list[float] = []
     with torch.no_grad():
         for image, masks, names in scored:
-            ask = call if model.spec.task != "prompted" else partial(_prompted, call, _tight(masks))
+            ask = (
+                call if model.spec.task != "prompted" else partial(_prompted, call, of_masks(masks, model.spec.prompt))
+            )
             values += found(ask(image), masks, names)
     return sum(values) / len(values) if values else None

@@ -77,7 +77,8 @@ class Tiled:
         """
         stride = side * 3 // 4 // cell * cell if stride is None else stride
         if inner.spec.task != "universal" or not inner.spec.things:
-            raise UserError(f"{inner.spec.ref}: tiles need a mask classifier that says which classes are countable")
+            raise UserError(f"{inner.spec.ref}: tiles need a mask classifier that says which classes are countable; "
+                            "name them with things=NAME,NAME or things=FILE")  # fmt: skip
         if side % cell or stride % cell or not 0 < stride <= side - 2 * cell or kept < 1:
             wanted = f"multiples of {cell} that overlap by at least {2 * cell}"
             raise UserError(f"tiles of {side} every {stride} pixels, {kept} queries: wanted are {wanted}")

@@ -110,9 +110,12 @@ def _mask_rcnn(ref: Ref, state: Mapping[str, Tensor], source: str) -> maskrcnn.R
 
 def _eps(ref: Ref, text: str) -> float:
     try:
-        return float(text)
+        eps = float(text)
     except ValueError as error:
         raise UserError(f"{ref.text}: eps={text} is not a number; wanted e.g. 1e-5") from error
+    if not 0 <= eps < 1:
+        raise UserError(f"{ref.text}: eps={text}; wanted a small number, 0 or more, e.g. 1e-5")
+    return eps
 
 
 def _coco(channels: int, ref: Ref) -> tuple[str, ...]:

@@ -107,3 +107,19 @@ def boxes(old: Tensor, warp: Tensor, size: tuple[int, int]) -> Tensor:
     low, high = flat.amin(2).clamp_min(0).minimum(edge), flat.amax(2).clamp_min(0).minimum(edge)
     there = ((high - low) > 0).all(-1, keepdim=True) & (old[..., 2:] > old[..., :2]).all(-1, keepdim=True)
     return torch.where(there, torch.cat([low, high], -1), 0).to(old)
+
+
+def points(old: Tensor, warp: Tensor, size: tuple[int, int]) -> Tensor:
+    """Points ``(B,N,2)``, column and row of pixels, where they have gone; those outside on the nearest pixel inside."""
+    H, W = size
+    scale = torch.tensor([2 / W, 2 / H], dtype=torch.float64, device=old.device)
+    flat = (old.double() + 0.5) * scale - 1
+    moved = torch.einsum("bij,bnj->bni", warp.double(), torch.cat([flat, torch.ones_like(flat[..., :1])], -1))
+    place = (moved[..., :2] / moved[..., 2:].clamp_min(1e-6) + 1) / scale - 0.5
+    last = torch.tensor([W - 1, H - 1], dtype=torch.float64, device=old.device)
+    return place.clamp_min(0).minimum(last).to(old)
+
+
+def prompts(old: Tensor, warp: Tensor, size: tuple[int, int]) -> Tensor:
+    """``boxes`` or ``points``, by their last axis."""
+    return (points if old.shape[-1] == 2 else boxes)(old, warp, size)

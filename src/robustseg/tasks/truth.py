@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from robustseg.ops import prompts
 from robustseg.types import Model, Sample, Segments, SegmentTarget, SemanticTarget
 
 if TYPE_CHECKING:
     from robustseg.tasks.predict import Prediction
 
-__all__ = ["boxes", "of_prediction", "segments", "target", "things_of"]
+__all__ = ["of_prediction", "segments", "target", "things_of"]
 
 
 def segments(sample: Sample, things: Sequence[bool], ignore: int) -> Segments:
@@ -54,10 +55,13 @@ def segments(sample: Sample, things: Sequence[bool], ignore: int) -> Segments:
     return Segments(stacked, torch.tensor(categories, dtype=torch.int64), torch.tensor(crowd, dtype=torch.bool))
 
 
-def target(samples: Sequence[Sample], things: Sequence[bool], ignore: int) -> SegmentTarget:
-    """The truth of a batch, padded to the largest number of segments; ``prompts`` are the boxes of the segments."""
+def target(samples: Sequence[Sample], things: Sequence[bool], ignore: int, prompt: str = "box") -> SegmentTarget:
+    """The truth of a batch, padded to the largest number of segments.
+
+    ``prompts`` are the boxes of the segments, or with ``prompt="point"`` a pixel deep inside each.
+    """
     labels = torch.stack([s.labels for s in samples])  # type: ignore[arg-type]
-    return _padded([segments(s, things, ignore) for s in samples], labels, things, ignore)
+    return _padded([segments(s, things, ignore) for s in samples], labels, things, ignore, prompt)
 
 
 def of_prediction(found: Prediction, things: Sequence[bool], truth: SemanticTarget | None = None) -> SegmentTarget:
@@ -90,7 +94,9 @@ def things_of(model: Model) -> list[bool]:
     return [name in model.spec.things for name in model.spec.classes]
 
 
-def _padded(each: Sequence[Segments], labels: Tensor, things: Sequence[bool], ignore: int) -> SegmentTarget:
+def _padded(
+    each: Sequence[Segments], labels: Tensor, things: Sequence[bool], ignore: int, prompt: str = "box"
+) -> SegmentTarget:
     most, (H, W) = max(len(s) for s in each), labels.shape[-2:]
     masks = torch.zeros(len(each), most, H, W, dtype=torch.bool)
     categories = torch.full((len(each), most), -1, dtype=torch.int64)
@@ -98,23 +104,4 @@ def _padded(each: Sequence[Segments], labels: Tensor, things: Sequence[bool], ig
     for i, s in enumerate(each):
         masks[i, : len(s)], categories[i, : len(s)], crowd[i, : len(s)] = s.masks, s.categories, s.crowd
     thing = torch.tensor(list(things), dtype=torch.bool)
-    return SegmentTarget(labels, ignore, masks, categories, crowd, thing, boxes(masks))
-
-
-def boxes(masks: Tensor) -> Tensor:
-    """Tight boxes ``(…,4)`` float (x0, y0, x1, y1) of masks ``(…,H,W)``, x1 and y1 past the last pixel; empty: zeros.
-
-    >>> boxes(torch.tensor([[[0, 1, 1], [0, 0, 0]]]).bool())
-    tensor([[1., 0., 3., 1.]])
-    """
-    columns, rows = masks.any(-2), masks.any(-1)
-
-    def span(line: Tensor) -> tuple[Tensor, Tensor]:
-        n = line.shape[-1]
-        line = line.long()
-        there = line.amax(-1) > 0
-        first, last = line.argmax(-1), n - line.flip(-1).argmax(-1)
-        return torch.where(there, first, 0), torch.where(there, last, 0)
-
-    (x0, x1), (y0, y1) = span(columns), span(rows)
-    return torch.stack([x0, y0, x1, y1], -1).float()
+    return SegmentTarget(labels, ignore, masks, categories, crowd, thing, prompts.of_masks(masks, prompt))

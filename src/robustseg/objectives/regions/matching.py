@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from robustseg.ops import boxes as bx
-from robustseg.tasks.truth import boxes as tight
+from robustseg.ops.prompts import boxes as tight
 from robustseg.types import RegionOutput, SegmentTarget, SemanticTarget, UserError, View
 
 __all__ = ["Matches", "Truth", "matches", "mean_over", "regions_of", "truth_of"]
