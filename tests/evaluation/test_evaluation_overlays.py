@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from robustseg.evaluation.outlines import Layer, centre, eroded, loops, pieces, 
 from robustseg.evaluation.overlays import FATE_COLOURS, thing_colour, truth_of
 from robustseg.evaluation.owners import EXCUSED, INVENTED, Shown, owners, seen, true
 from robustseg.evaluation.pictures import slim
+from robustseg.ops.prompts import points
 from robustseg.tasks import fates
 from robustseg.tasks.decode import Instances
 from robustseg.tasks.panoptic import PanopticMap
@@ -185,6 +188,19 @@ def test_prompts_show_box_answer_and_what_was_missed(tmp_path):
     assert layer[20 * scale + middle, 50 * scale + middle, 3] == 0
     border = layer[5 * scale, 35 * scale : 55 * scale, :3]
     assert (border == thing_colour(1)).all(-1).any()
+
+
+def test_a_point_that_asked_is_a_cross_on_its_pixel(tmp_path):
+    ids = np.zeros((40, 60), np.int64)
+    ids[5:25, 5:26] = 1
+    truth = target(ids, [1], [False])
+    truth = replace(truth, prompts=points(truth.masks))
+    assert truth.prompts.tolist() == [[[14, 14]]]
+    layer = drawn(truth, Prediction(masks=torch.zeros(1, 1, 40, 60, dtype=torch.bool)), "prompted", tmp_path)
+    scale = scale_of(60)
+    middle = int(14.5 * scale)
+    assert tuple(layer[middle, middle, :3]) == thing_colour(0)
+    assert layer[middle + 4 * scale, middle + 4 * scale, 3] == 0  # a cross, no box
 
 
 def test_semantic_truth_has_no_segments_to_draw():

@@ -97,6 +97,13 @@ def test_a_task_that_is_not_there_is_one_line(tmp_path, task, words):
         go(tmp_path, task=task)
 
 
+def test_instances_of_nothing_countable_are_refused(tmp_path):
+    merged = {"sky": "sky", "car": "sky"}
+    with pytest.raises(UserError, match="no class of scenes is countable to this model"):
+        go(tmp_path, task="instance", class_map=merged)
+    assert go(tmp_path, task="panoptic", class_map=merged)["clean"]["PQ_th"] is None
+
+
 def test_data_without_panoptic_truth_say_so(tmp_path):
     with pytest.raises(UserError, match="has no panoptic truth"):
         evaluate(Queries(), Scenes(tasks=("semantic",)), ["pgd"], out=tmp_path / "run", task="panoptic")

@@ -6,7 +6,7 @@ import math
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from robustseg import catalog
 from robustseg.catalog.spec import number, parse
@@ -14,9 +14,12 @@ from robustseg.errors import UserError
 from robustseg.ops.size import WHOLE_IMAGE
 from robustseg.types import DataSet, ModelSpec
 
+if TYPE_CHECKING:
+    from robustseg.evaluation.matching import Mapped
+
 __all__ = [
-    "at", "attacks", "balls", "batch", "one_kind", "outside", "radii", "radius", "survival", "surviving", "tasks",
-    "whole", "within",
+    "at", "attacks", "balls", "batch", "countable", "one_kind", "outside", "radii", "radius", "survival", "surviving",
+    "tasks", "whole", "within",
 ]  # fmt: skip
 
 NEAR = 1e-9
@@ -190,6 +193,15 @@ def tasks(given: str | Sequence[str] | None, spec: ModelSpec, data: DataSet) -> 
         if name not in truth:
             raise UserError(f"data {data.ref} has no {name} truth; it has {', '.join(truth)}")
     return tuple(dict.fromkeys((*base, *(t for t in known if t in wanted))))
+
+
+def countable(given: str | Sequence[str] | None, chosen: Sequence[str], data: Mapped) -> None:
+    """Raises UserError where instances were asked for by name and no class is countable: every AP would be empty."""
+    if given not in (None, "all") and "instance" in chosen and not any(data.countable):
+        raise UserError(
+            f"--task instance: no class of {data.ref} is countable to this model; a class map that merges a thing with "
+            "stuff makes both stuff"
+        )
 
 
 def attacks(wished: Any, eps: Any, region: str | None, baseline: bool, eot: Mapping[str, Any]) -> list[Any]:

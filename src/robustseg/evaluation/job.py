@@ -132,6 +132,7 @@ def definite(
     surrogate = surrogate if source is None else _model(source, device, window)[0]
     tasks = asked.tasks(task, bare.spec, dataset)
     mapped = Mapped.of(dataset, bare.spec, class_map)
+    asked.countable(task, tasks, mapped)
     if (count := count or asked.outside(wanted)) is not None:
         mapped = replace(mapped, count=masks.mask(count, mapped))
     if limit is not None and limit < 1:

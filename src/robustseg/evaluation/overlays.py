@@ -123,8 +123,10 @@ class Truth:
             if not good:
                 layer.dashes(wanted, self.colours[p])
             assert self.shown.prompts is not None
-            layer.prompt(self.shown.prompts[p], self.colours[p])
-            layer.badge(wanted, str(p + 1), FATE_COLOURS["kept" if good else "lost"])
+            asked = self.shown.prompts[p]
+            layer.prompt(asked, self.colours[p])
+            # a point lies where the number would
+            layer.badge(wanted, str(p + 1), FATE_COLOURS["kept" if good else "lost"], above=len(asked) == 2)
 
     def _segment(self, layer: Layer, shown: Shown, k: int, colour: tuple[int, int, int]) -> None:
         thing = self._thing(int(shown.classes[k]))
