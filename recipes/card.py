@@ -94,7 +94,7 @@ def schedule(recipe: Recipe) -> str:
 def card(recipe: Recipe, clean: dict, scores: dict, parameters: int, facts: dict) -> str:
     """Markdown text. `clean`: the scores it begins with; `scores`: all of them.
 
-    `facts`: data, images, steps, cpu_minutes, hardware, versions, command, note.
+    `facts`: data, images, size, steps, cpu_minutes, hardware, versions, command, note.
     """
     fields = dataclasses.asdict(recipe)
     loss, own = LOSSES[recipe.task]
@@ -114,7 +114,6 @@ def card(recipe: Recipe, clean: dict, scores: dict, parameters: int, facts: dict
     composed = (
         f"\n{recipe.composed} pictures composed of the training nuclei beside the images." if recipe.composed else ""
     )
-    size = f"{recipe.size[0]}x{recipe.size[1]}"
     return f"""# {recipe.name}
 
 A small network for {TASKS[recipe.task]} with {len(recipe.classes)} classes, {parameters / 1e6:.2f} M parameters,
@@ -124,7 +123,7 @@ weights in half precision. Network ({library}): {network}. Random initialisation
 
 ## Clean scores
 
-{values} on `{facts["data"]}` ({facts["images"]} images of {size}).
+{values} on `{facts["data"]}` ({facts["images"]} images of {facts["size"]}).
 {meaning}Measured on the exported half-precision weights, computed in float32: `{clean["measured"]}`.
 
 {table(scores)}

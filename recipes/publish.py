@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from recipes.card import card
 from recipes.data import read
@@ -50,6 +51,7 @@ def publish(
     facts = {
         "data": ref if ours else f"{recipe.data}:PATH:test",
         "images": len(images),
+        "size": sizes(images),
         "steps": step,
         "cpu_minutes": rows[-1]["cpu_s"] / 60,
         "hardware": hardware(),
@@ -61,6 +63,13 @@ def publish(
     parameters = sum(p.numel() for p in network.parameters())
     (folder / "README.md").write_text(card(recipe, clean, scores, parameters, facts))
     return scores
+
+
+def sizes(images: Sequence[Tensor]) -> str:
+    """What a card says of the size of images `(3,H,W)`: HEIGHTxWIDTH, or the smallest and the largest of several."""
+    found = sorted({(int(i.shape[-2]), int(i.shape[-1])) for i in images}, key=lambda hw: (hw[0] * hw[1], hw))
+    (h, w), (H, W) = found[0], found[-1]
+    return f"{h}x{w}" if len(found) == 1 else f"{len(found)} sizes, {h}x{w} to {H}x{W}"
 
 
 def hardware() -> str:

@@ -100,11 +100,11 @@ def test_crops_kept_back_are_no_training_crops():
 
 def test_the_card_of_a_classifier():
     recipe = RECIPES["street-vit-classifier"]
-    facts = {"data": "street-crops:val", "images": 3, "steps": recipe.steps, "cpu_minutes": 1, "hardware": "x",
-             "versions": "torch", "command": "c", "note": "", "precision": "float32"}  # fmt: skip
+    facts = {"data": "street-crops:val", "images": 3, "size": "64x64", "steps": recipe.steps, "cpu_minutes": 1,
+             "hardware": "x", "versions": "torch", "command": "c", "note": "", "precision": "float32"}  # fmt: skip
     clean = {"accuracy": 0.5, "mAcc": 0.4, "measured": "c"}
     text = card(recipe, clean, {**clean, "accuracy_per_class": {"car": 0.75, "bus": None}}, 10, facts)
-    assert "accuracy **0.500**, mAcc **0.400** on `street-crops:val`" in text
+    assert "accuracy **0.500**, mAcc **0.400** on `street-crops:val` (3 images of 64x64)" in text
     assert "| car | 0.750 |" in text
     assert "transformers, ViT" in text
     assert ", float32, torch" in text

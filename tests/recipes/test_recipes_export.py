@@ -7,6 +7,7 @@ import torch
 from recipes.export import describe, export, reload
 from recipes.measure import exported, in_training
 from recipes.networks import HEAD, bare, build, logits
+from recipes.publish import sizes
 
 
 @pytest.mark.parametrize("fixture", ["hf_recipe", "smp_recipe"])
@@ -49,3 +50,9 @@ def test_robustseg_json(hf_recipe, tmp_path):
     assert facts["parameters"] == sum(p.numel() for p in network.parameters())
     assert facts["clean"]["mIoU"] == 0.25
     assert network.config.id2label == {0: "dark", 1: "bright", 2: "never seen"}
+
+
+def test_a_card_says_when_images_differ_in_size():
+    one, wide, same_area = (torch.zeros(3, *hw, dtype=torch.uint8) for hw in ((4, 6), (4, 9), (6, 6)))
+    assert sizes([one, one]) == "4x6"
+    assert sizes([wide, one, same_area, one]) == "3 sizes, 4x6 to 6x6"

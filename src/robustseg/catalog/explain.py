@@ -68,6 +68,15 @@ def _parts(entry: Entry, params: Params, paper: str) -> dict[str, str]:
     if entry.members:
         members = ", ".join(f"{m}@paper" if paper else m for m in entry.members)
         return {"looks at": looks, "combinator": f"worst case of {members}"}
+    if entry.name == "almaprox":
+        return {
+            "looks at": looks,
+            "applier": "additive: x = x0 + θ",
+            "constraint": f"none: the {NORMS[entry.minimal]} norm is minimised; pixels in [0,1], writable region",
+            "objective": "augmented Lagrangian: a multiplier and a stiffness for every pixel's difference of logits ratio",
+            "update": "gradient over the root of its running mean square, then the proximity operator of the norm",
+            "start": "the image itself",
+        }
     if entry.minimal:
         return {
             "looks at": looks,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from robustseg.attacks import settings
 from robustseg.attacks.loop import Search
 from robustseg.attacks.minimal import BOUND, HINGE, SQUARE, Score, descend
+from robustseg.attacks.proximal import proximal
 from robustseg.attacks.shorten import shortened, unless_fooled
 from robustseg.catalog.entry import Entry
 from robustseg.catalog.spec import Params, number
+from robustseg.objectives.almaprox import almaprox
 from robustseg.objectives.base import Objective
 from robustseg.objectives.carlini import carlini, confident
 
@@ -88,26 +90,47 @@ MINIMAL_ENTRIES: tuple[Entry, ...] = (
         errata="After the code, several pixels go at once and the gradient is that of the whole loss; the paper drops "
         "one by the gradient of the margins. The code's loop has no number of descents; 1000 is a cap of ours.",
     ),
+    Entry(
+        "almaprox",
+        "ALMAprox: the smallest L∞ norm by proximal splitting; a constraint with a multiplier for every pixel.",
+        "Rony, Pesquet, Ben Ayed, CVPR 2023, arXiv 2206.07179",
+        minimal="linf",
+        refused=REFUSED,
+        defaults={"steps": "100", "rate": "0.001", "apsr": "0.99", "slope": "exact", "shorten": "8"},
+        paper={"steps": "500", "slope": "published", "shorten": "0"},
+        options={"rate": "step length λ until an image is fooled; from then on it falls to a tenth",
+                 "apsr": OPTIONS["apsr"],
+                 "slope": "of the penalty: exact, its derivative; published: the one in the authors' code", **SHORTEN},
+        errata="The authors' code takes μd for the first term of the penalty's slope, whose derivative is μ: pixels just "
+        "short of being fooled are hardly pushed. It is so since the first commit, so their figures were presumably made "
+        "with it; exact is the derivative. Ratios of two classes would be constant: there the difference of the logits.",
+    ),
 )  # fmt: skip
 
 
 def objective(params: Params) -> Objective:
-    """The margins, towards a goal where there is one."""
+    """The margins, or what is left of the constraints; towards a goal where there is one."""
+    if "slope" in params:
+        return almaprox(number(params["apsr"], "apsr"), targeted="target" in params,
+                        published=params["slope"] == "published")  # fmt: skip
     kappa, slack = (number(params[k], k) for k in ("confidence", "slack"))
     return carlini(kappa, slack, targeted="target" in params)
 
 
 def judge(params: Params) -> Score:
     """The share of pixels that are fooled with confidence."""
-    return confident(number(params["confidence"], "confidence"), targeted="target" in params)
+    return confident(number(params.get("confidence", "0"), "confidence"), targeted="target" in params)
 
 
 def search(entry: Entry, params: Params, goal: Objective, score: Score) -> Search:
-    """Descents in the order of the norm's plan, for images that are not fooled as they are."""
-    count, steps = int(params["descents"]), int(params["steps"])
-    enough = number(params["apsr"], "apsr")
+    """Descents in the order of the norm's plan, or one proximal search, for images that are not fooled as they are."""
+    steps, enough, rate = int(params["steps"]), number(params["apsr"], "apsr"), number(params["rate"], "rate")
+    if "slope" in params:
+        tried = proximal(goal, score, steps, rate, enough=enough)
+        return unless_fooled(shortened(tried, score, enough, int(params["shorten"])), score, enough)
+    count = int(params["descents"])
     inner = descend(
-        goal, score, COSTS[params.get("bound", "")], steps, number(params["rate"], "rate"),
+        goal, score, COSTS[params.get("bound", "")], steps, rate,
         settle=number(params["settle"], "settle"), enough=enough, at_first=entry.minimal != "l2",
     )  # fmt: skip
     plan = _plan(entry.minimal, params, count)
@@ -131,5 +154,5 @@ def _plan(norm: str, params: Params, count: int) -> settings.Plan:
 
 def budget(params: Params) -> tuple[int, int]:
     """Planned forwards and backwards an image: a look before all, one after every descent, and those that shorten."""
-    count, steps = int(params["descents"]), int(params["steps"])
+    count, steps = int(params.get("descents", "1")), int(params["steps"])
     return 1 + count * (steps + 1) + int(params.get("shorten", "0")), count * steps

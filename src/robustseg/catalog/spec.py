@@ -54,6 +54,7 @@ CHOICES = {
     "control": ("none", "shuffled"),
     "warm": ("never", "solved", "always"),
     "bound": ("exact", "hinge"),
+    "slope": ("exact", "published"),
 }
 SHARES = ("omega", "tau", "keep", "mask", "height", "apsr", "shrink", "settle", "area", "nms")  # from 0 to 1
 WHOLE = ("steps", "restarts", "eot_samples", "images", "batch", "descents", "shorten", "instance", "top")
