@@ -1,4 +1,4 @@
-"""The smallest norms of Carlini & Wagner beside a PGD whose radius is halved in on, image by image.
+"""The smallest norms of Carlini & Wagner and of ALMAprox beside a PGD whose radius is halved in on, image by image.
 
     python examples/minimal_norm.py zoo:street-unet street:val 2 64x128
 
@@ -46,11 +46,12 @@ def main(ref: str = "zoo:street-unet", data: str = "street:val", number: str = "
     mapped, told = Mapped.of(known, model.spec, None), []
     samples = [mapped.counted(mapped.whole(i)) for i in range(int(number))]
     for norm in ("l2", "linf", "l0"):
-        for name in (f"cw-{norm}", *(("margin", "pgd") if norm != "l0" else ())):
+        proximal = ("almaprox", "almaprox:slope=published") if norm == "linf" else ()
+        for name in (f"cw-{norm}", *proximal, *(("margin", "pgd") if norm != "l0" else ())):
             found, spent = [], []
             for s in samples:
                 x, y = s.image[None], s.labels[None]
-                if name.startswith("cw"):
+                if name.startswith(("cw", "almaprox")):
                     result = rs.attack(name)(model, x, y)
                     far = norms(x, result.images)[0][norm] if float(result.score) >= ENOUGH else None
                     spent.append(int(result.backwards))
@@ -61,7 +62,7 @@ def main(ref: str = "zoo:street-unet", data: str = "street:val", number: str = "
             reached = [f for f in found if f is not None]
             middle = statistics.median(reached) if len(reached) == len(found) else None
             told.append({"norm": norm, "attack": name, "found": found, "median": middle, "gradients": spent})
-            print(f"{norm:5} {name:8} median {middle} of {found}; gradients {spent}", flush=True)
+            print(f"{norm:5} {name:24} median {middle} of {found}; gradients {spent}", flush=True)
     print(json.dumps({"model": ref, "data": data, "size": size, "rows": told}))
 
 

@@ -73,7 +73,7 @@ def _parts(entry: Entry, params: Params, paper: str) -> dict[str, str]:
             "looks at": looks,
             "applier": "additive: x = x0 + θ",
             "constraint": f"none: the {NORMS[entry.minimal]} norm is minimised; pixels in [0,1], writable region",
-            "objective": "augmented Lagrangian: a multiplier and a stiffness for every pixel's difference of logits ratio",
+            "objective": "augmented Lagrangian: every pixel's ratio of logits with a multiplier and a stiffness",
             "update": "gradient over the root of its running mean square, then the proximity operator of the norm",
             "start": "the image itself",
         }

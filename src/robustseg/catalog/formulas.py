@@ -42,8 +42,8 @@ FORMULAS = {
     "cw-l2": "L = -|θ|₂² - c Σ_i max( z_i(y_i) - max_{c≠y} z_i(c) + κ, 0 ),   c: the smallest that succeeds",
     "cw-linf": "L = -Σ_j max( |θ_j| - τ, 0 ) - c Σ_i max( z_i(y_i) - max_{c≠y} z_i(c) + κ, 0 ),   τ falls with success",
     "cw-l0": "as cw-l2 on fewer and fewer pixels: a success freezes those of least |Σ_ch θ| · Σ_ch |∇|",
-    "almaprox": "min |θ|∞  s.t.  d_i = w (z_i(y_i) - max_{c≠y} z_i(c)) / (z_(1) - z_(3)) ≤ 0 for 99 % of the pixels,   by "
-    "∇ Σ_i P(d_i; ρ_i, μ_i) and prox of λ|θ|∞",
+    "almaprox": "min |θ|∞  s.t.  d_i = w (z_i(y_i) - max_{c≠y} z_i(c)) / (z_(1) - z_(3)) ≤ 0 for 99 % of the pixels,   "
+    "by ∇ Σ_i P(d_i; ρ_i, μ_i) and prox of λ|θ|∞",
     "hide": "L = -(1/N) [ ω Σ_aimed CE(y') + (1-ω) Σ_rest CE(y') ],   0 where p(y') > τ;   y' = nearest other label",
     "static": "L = -(1/N) [ ω Σ_aimed CE(y') + (1-ω) Σ_rest CE(y') ],   0 where p(y') > τ;   y' = target=FILE",
     "saga": "∇ = Σ_m α_m · φ_m ⊙ ∂L_m/∂x,   φ_m attention rollout (1 for a CNN),   α_m = 1/|φ_m ⊙ ∂L_m/∂x|₁ or given",

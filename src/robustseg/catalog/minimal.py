@@ -19,7 +19,7 @@ SOURCE = "Carlini, Wagner, S&P 2017, arXiv 1608.04644"
 REFUSED = ("eps", "norm", "step_size", "restarts", "update", "objective", "eot", "eot_samples")
 OPTIONS = {
     "descents": "descents of `steps` steps each, every one in the setting that the last one calls for",
-    "rate": "learning rate of Adam, in the variable that tanh maps into [0,1]",
+    "rate": "learning rate of Adam, in the variable that tanh maps into [0,1]; of almaprox the first step length λ",
     "settle": "share of the rate that is left at the end of a descent, 0 to 1",
     "c": "weight of the margins against the norm, at first",
     "confidence": "κ: by how many logits a fooled pixel must be wrong",
@@ -96,14 +96,14 @@ MINIMAL_ENTRIES: tuple[Entry, ...] = (
         "Rony, Pesquet, Ben Ayed, CVPR 2023, arXiv 2206.07179",
         minimal="linf",
         refused=REFUSED,
-        defaults={"steps": "100", "rate": "0.001", "apsr": "0.99", "slope": "exact", "shorten": "8"},
-        paper={"steps": "500", "slope": "published", "shorten": "0"},
-        options={"rate": "step length λ until an image is fooled; from then on it falls to a tenth",
-                 "apsr": OPTIONS["apsr"],
-                 "slope": "of the penalty: exact, its derivative; published: the one in the authors' code", **SHORTEN},
-        errata="The authors' code takes μd for the first term of the penalty's slope, whose derivative is μ: pixels just "
-        "short of being fooled are hardly pushed. It is so since the first commit, so their figures were presumably made "
-        "with it; exact is the derivative. Ratios of two classes would be constant: there the difference of the logits.",
+        defaults={"steps": "250", "rate": "0.002", "apsr": "0.99", "slope": "exact", "shorten": "8"},
+        paper={"steps": "500", "rate": "0.001", "slope": "published", "shorten": "0"},
+        options={"rate": OPTIONS["rate"], "apsr": OPTIONS["apsr"], **SHORTEN,
+                 "slope": "of the penalty: exact, its derivative; published: the one in the authors' code"},
+        errata="The authors' code takes μd for the first term of the penalty's slope, whose derivative is μ: pixels "
+        "just short of being fooled are hardly pushed. It is so since the first commit, so their figures were "
+        "presumably made with it; slope=exact is the derivative. Of two classes the ratio is constant: there the "
+        "difference of logits.",
     ),
 )  # fmt: skip
 

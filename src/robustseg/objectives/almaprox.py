@@ -31,8 +31,8 @@ def violation(output: DenseOutput, target: SemanticTarget, *, targeted: bool = F
     ``(z_y - max_{c≠y} z_c + 1e-4) / (z_(1) - z_(3))``, towards a goal ``(max_{c≠t} z_c - z_t + 1e-4) / (z_(1) -
     ½ (z_(3) + z_(4)))``, logits z sorted. Of two classes, whose ratio would be ±1 everywhere, the difference itself.
 
-    >>> z = torch.tensor([3.0, 2.0, 1.0]).view(1, 3, 1, 1); label = SemanticTarget(torch.zeros(1, 1, 1, dtype=torch.int64))
-    >>> round(violation(DenseOutput(z), label).item(), 4)
+    >>> z = torch.tensor([3.0, 2.0, 1.0]).view(1, 3, 1, 1)
+    >>> round(violation(DenseOutput(z), SemanticTarget(torch.zeros(1, 1, 1, dtype=torch.int64))).item(), 4)
     0.5001
     """
     z = px.logits(output)
@@ -53,7 +53,8 @@ def slope(d: Tensor, stiffness: Tensor, multiplier: Tensor, *, published: bool =
     >>> round(slope(d, rho, mu).item(), 4), round(slope(d, rho, mu, published=True).item(), 4)
     (1.0, 0.001)
     """
-    above = (multiplier * d if published else multiplier) + 2 * multiplier * stiffness * d + (stiffness * d).square() / 2
+    first = multiplier * d if published else multiplier
+    above = first + 2 * multiplier * stiffness * d + (stiffness * d).square() / 2
     below = multiplier / (1 - stiffness.clamp_min(1) * d.clamp_max(0)).square()
     return torch.where(d >= 0, above, below)
 
