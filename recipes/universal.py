@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recipes.recipes import Recipe
-from robustseg.tasks.truth import boxes, segments
+from robustseg.ops.prompts import boxes
+from robustseg.tasks.truth import segments
 from robustseg.types import Sample, Segments
 
 WAVES = 24  # numbers in which pixel features tell the place of their object: waves down to a third of the side
