@@ -161,7 +161,7 @@ def test_style_is_zero_for_equals_and_weighs_layers_as_the_authors_do():
         ("fashion:adv=much", {}, "adv=much is not a number"),
         ("fashion:fashion=tartn", {}, "did you mean tartan"),
         ("fashion:class=persn", {}, "did you mean person"),
-        ("fashion:target=least-likely", {}, "unknown option 'target'"),
+        ("fashion:target=least-likely", {}, "takes no target"),
         ("fashion:norm=l2", {}, "takes no norm"),
         ("fashion", {"model": wrap(nn.Conv2d(3, 3, 1), classes=CLASSES)}, "gives no feature maps"),
     ],
