@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +69,18 @@ Attacks made on one model and scored on another, 10 steps at 8/255; [what helps 
 
 ## SAGA against a plain ensemble
 
-One perturbation for the CNN and the transformer, 20 steps on both at 8/255: 40 gradients an image for each. PGD follows
-the mean of the two losses. Classifiers: [their own table](saga.md); the method: [several models](../several-models.md).
+One perturbation for a CNN and a transformer, a SegFormer or a plain ViT, 20 steps on both at 8/255: 40 gradients an
+image for each. PGD follows the mean of the two losses. Classifiers: [their own table](saga.md); the method:
+[several models](../several-models.md).
 
 {ensemble}
+
+## A CNN, a SegFormer and a plain ViT
+
+The same attack on each, white-box, 20 gradients an image; in brackets the share of the clean score that is left. The
+three differ in what they score on clean images, so compare the shares.
+
+{architectures}
 
 ## Pictures
 
@@ -87,6 +95,9 @@ TOGETHER = {
     "saga:eps=8/255,steps=20,rollout=none": "gradients balanced, no attention",
     "saga:eps=8/255,steps=20": "SAGA",
 }
+VIT = "zoo:street-vit"
+PAIRS = (SEGMENTERS, (SEGMENTERS[0], VIT))
+SMALL, RADII = "pgd:steps=20", ("1/255", "2/255", "4/255", "8/255")
 
 
 def main() -> None:
@@ -129,7 +140,8 @@ def main() -> None:
                     seed=chosen.seed,
                     crops=", ".join(f"{m.images} ({m.attack.partition(':')[0]})" for m in METHODS if m.on_crops),
                     table=head + "\n".join(rows), pictures="\n\n".join(pictures), defences=defences(chosen),
-                    matrix=matrix(chosen), ensemble=ensemble(chosen)),
+                    matrix=matrix(chosen), architectures=architectures(chosen),
+                    ensemble="\n\n".join(ensemble(pair, chosen) for pair in PAIRS)),
         encoding="utf-8",
     )  # fmt: skip
     print(PAGE)
@@ -204,13 +216,34 @@ def matrix(chosen: argparse.Namespace) -> str:
     return markdown(json.loads(file.read_text())).strip() if file.exists() else "Not run yet."
 
 
-def ensemble(chosen: argparse.Namespace) -> str:
+def architectures(chosen: argparse.Namespace) -> str:
+    """Three architectures under one attack, radius by radius."""
+    lines = [f"| model | clean | {' | '.join(f'`{SMALL}`, ε = {e}' for e in RADII)} |", "|---" * (len(RADII) + 2) + "|"]
+    for model in (*SEGMENTERS, VIT):
+        out = chosen.out / "architectures" / model.removeprefix("zoo:")
+        if chosen.only is None and not chosen.page:
+            with bar(f"architectures: {model}") as progress:
+                rs.evaluate(
+                    model, "street:val", SMALL, eps=list(RADII), out=out, resize=chosen.resize, limit=chosen.images,
+                    seed=chosen.seed, progress=progress,
+                )  # fmt: skip
+        if not (out / "summary.json").exists():
+            continue
+        one = json.loads((out / "summary.json").read_text())
+        hit = {e["eps"]: e for e in one["attacks"].values() if e["name"] != "noise"}
+        clean = one["clean"]["mIoU"]
+        cells = [f"{value(hit[e], 'mIoU')}, {hit[e]['mIoU'] / clean:.0%}" for e in RADII]
+        lines.append(f"| `{model}` | {value(one['clean'], 'mIoU')} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def ensemble(pair: Sequence[str], chosen: argparse.Namespace) -> str:
     """Both models under one perturbation, by three ways to join their gradients."""
-    out = chosen.out / "ensemble"
+    out = chosen.out / ("ensemble" if pair == SEGMENTERS else "ensemble-vit")
     if chosen.only is None and not chosen.page:
-        with bar("ensemble") as progress:
+        with bar(out.name) as progress:
             rs.evaluate(
-                list(SEGMENTERS), "street:val", list(TOGETHER), out=out, resize=chosen.resize, limit=chosen.images,
+                list(pair), "street:val", list(TOGETHER), out=out, resize=chosen.resize, limit=chosen.images,
                 seed=chosen.seed, progress=progress,
             )  # fmt: skip
     files = sorted(out.glob("members/*/summary.json"))
@@ -235,10 +268,13 @@ def same(asked: str, spec: str) -> bool:
 
 def scored(summary: Mapping[str, Any], one: Mapping[str, Any], score: str) -> str:
     """Clean → attacked, with the interval over images."""
+    return f"{100 * summary['clean'][score]:.1f} → {value(one, score)}"
+
+
+def value(one: Mapping[str, Any], score: str) -> str:
+    """A score in %, with the interval over images where there is one."""
     ends = (one.get("ci95") or {}).get(score)
-    return f"{100 * summary['clean'][score]:.1f} → {100 * one[score]:.1f}" + (
-        f" ({100 * ends[0]:.1f}–{100 * ends[1]:.1f})" if ends else ""
-    )
+    return f"{100 * one[score]:.1f}" + (f" ({100 * ends[0]:.1f}–{100 * ends[1]:.1f})" if ends else "")
 
 
 def folder(method: Method, out: Path) -> Path:

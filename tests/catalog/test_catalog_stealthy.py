@@ -49,6 +49,8 @@ def test_goals_by_hand():
     assert aims("stealthy:kind=displace,dx=0,dy=-1", up)[0, 1].item() == 1
     assert aims("stealthy:kind=displace,dx=3", labels)[0, 0, 5].item() == 1
     assert 1 not in aims("stealthy:kind=displace,dx=5", labels)  # moved out of the picture: it vanishes
+    with pytest.raises(UserError, match="moves everything out of an image of 1x7"):
+        aims("stealthy:kind=displace,dx=7", labels)
 
 
 def test_the_silhouette_has_its_place_or_one_of_its_own_on_every_image():

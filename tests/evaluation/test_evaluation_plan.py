@@ -41,3 +41,9 @@ def test_the_estimate_of_disk_is_near_the_truth(tmp_path):
     evaluate(model(), Toy(number=9), ["pgd:steps=5", "fgsm"], out=tmp_path / "b", batch_size=2)
     size = (tmp_path / "b" / "store.sqlite").stat().st_size
     assert 0.2 < cost["bytes"] / size < 2
+
+
+def test_a_dry_run_warns_as_the_run_would(tmp_path):
+    cost = evaluate(model(), Toy(number=9), ["bim:steps=3"], out=tmp_path, batch_size=2, dry_run=True)
+    assert cost["warnings"] == ["bim: 3 steps of eps/4 reach only 6/255 of 8/255; take more steps, or step_size=eps/steps"]
+    assert describe(cost).splitlines()[0] == f"warning: {cost['warnings'][0]}"

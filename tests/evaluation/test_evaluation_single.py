@@ -50,7 +50,7 @@ def test_a_region_holds(tmp_path, picture):
 
 @pytest.mark.parametrize(
     ("spec", "words"),
-    [("pgdd", "unknown attack"), ("sea", "must be fitted"), ("pgd:region=nope.png", "neither a file")],
+    [("pgdd", "unknown attack"), ("sea", "must be fitted.*or strong here"), ("pgd:region=nope.png", "neither a file")],
 )
 def test_mistakes_are_one_line(tmp_path, picture, spec, words):
     with pytest.raises(UserError, match=words):

@@ -150,6 +150,11 @@ class Attack:
         return bool(self.entry.fits) and self.function is None and not patch.filled(self.params)
 
     @property
+    def fitted_on_nothing(self) -> str:
+        """The attack that comes nearest and needs no other images."""
+        return FITTED[self.entry.fits or next(m.entry.fits for m in self.members if m.needs_fit)][1]
+
+    @property
     def fit_name(self) -> str:
         """What kind of artefact it needs; attacks of one name share it, whatever their radius.
 

@@ -183,7 +183,9 @@ def tasks(given: str | Sequence[str] | None, spec: ModelSpec, data: DataSet) -> 
         if not possible and "semantic" not in base:
             raise UserError(f"model {spec.ref} needs objects to ask for; {data.ref} has none")
         return tuple(dict.fromkeys((*base, *possible)))
-    wanted = [t.strip() for t in given.split(",")] if isinstance(given, str) else list(given)
+    wanted = [t for t in map(str.strip, given.split(",")) if t] if isinstance(given, str) else list(given)
+    if not wanted:
+        raise UserError(f"no task is named; tasks: {', '.join(known)}, or all")
     for name in wanted:
         if name not in known:
             raise UserError(f"unknown task {name!r}; tasks: {', '.join(known)}, or all")

@@ -18,7 +18,7 @@ from robustseg.evaluation.pictures import gallery
 from robustseg.ops.state import frozen
 from robustseg.types import DenseOutput
 
-__all__ = ["describe", "estimate", "first_size", "idle", "nothing_to_do", "together"]
+__all__ = ["describe", "estimate", "first_size", "idle", "nothing_to_do", "of_attacks", "together"]
 
 ROW_OVERHEAD = 400  # bytes of a row beside its statistics, measured on stores of street:val
 
@@ -40,6 +40,23 @@ def idle(job: Job) -> str:
         f"shard {job.info['shard']} has nothing to do: there are fewer batches than parts; use fewer parts or a "
         "smaller --batch-size"
     )
+
+
+def of_attacks(job: Job) -> list[str]:
+    """What is worth knowing of the attacks that were asked for, before any is made."""
+    # an attack object of the user's own need not have any
+    own = [w for p in job.attacks for w in getattr(p.attack, "warnings", ())]
+    free = [p.spec for p in job.attacks if getattr(p.attack, "minimises", False)]
+    if free and job.info["eps"]:
+        own.append(f"--eps is not applied to {', '.join(free)}: it has no ball and looks for the smallest norm")
+    radii = job.info["eps"] or []
+    tied = [p.spec for p in job.attacks if getattr(p.attack, "unbounded", False) and p.attack.eps in radii]
+    if tied:
+        own.append(
+            f"--eps puts a ball around {', '.join(tied)}, which has none of its own; for the attack as published, run "
+            "it without --eps"
+        )
+    return list(dict.fromkeys(own))
 
 
 def estimate(job: Job, batch_size: int | str, keep: int) -> dict[str, Any]:
@@ -70,6 +87,7 @@ def estimate(job: Job, batch_size: int | str, keep: int) -> dict[str, Any]:
         "gradients": sum(a["backwards"] for a in attacks.values()) * images,
         "seconds": sum(a["seconds"] for a in attacks.values()) + 2 * forward * images,
         "note": None if batches else idle(job),
+        "warnings": of_attacks(job),
         "bytes": int(row * images * (1 + len(attacks)) + pictures),
     }
 
@@ -131,7 +149,8 @@ def describe(cost: dict[str, Any]) -> str:
     step, forward = 1000 * cost["seconds_per_gradient"], 1000 * cost["seconds_per_forward"]
     measured = f"{step:.0f} ms a gradient, {forward:.0f} ms a forward"
     lines.append(f"in all {_clock(cost['seconds'])} and {cost['bytes'] / 1e6:.1f} MB ({measured}, {cost['device']})")
-    return "\n".join([*([cost["note"]] if cost["note"] else []), *lines])
+    cautions = [f"warning: {w}" for w in cost.get("warnings", ())]
+    return "\n".join([*([cost["note"]] if cost["note"] else []), *cautions, *lines])
 
 
 def _clock(seconds: float) -> str:

@@ -17,7 +17,7 @@ from robustseg.evaluation.batches import Shard, plan
 from robustseg.evaluation.files import write_json
 from robustseg.evaluation.job import Job, definite, definite_members
 from robustseg.evaluation.pictures import Keeper, keep_pictures
-from robustseg.evaluation.plan import first_size, idle, nothing_to_do
+from robustseg.evaluation.plan import first_size, idle, nothing_to_do, of_attacks
 from robustseg.evaluation.store import Run, Store
 from robustseg.ops.state import frozen
 from robustseg.types import DataSet, Model
@@ -175,19 +175,7 @@ def _warnings(job: Job, store: Store, batch_size: int | str) -> list[str]:
         image = job.data.whole(0).image[None].to(job.device)
         lines = [f"{f.name}: {f.message} (`robustseg doctor` says more)" for f in glance(job.model, image)]
         store.set_meta(note, seen := json.dumps(lines))
-    # an attack object of the user's own need not have any
-    own = [w for p in job.attacks for w in getattr(p.attack, "warnings", ())]
-    free = [p.spec for p in job.attacks if getattr(p.attack, "minimises", False)]
-    if free and job.info["eps"]:
-        own.append(f"--eps is not applied to {', '.join(free)}: it has no ball and looks for the smallest norm")
-    radii = job.info["eps"] or []
-    tied = [p.spec for p in job.attacks if getattr(p.attack, "unbounded", False) and p.attack.eps in radii]
-    if tied:
-        own.append(
-            f"--eps puts a ball around {', '.join(tied)}, which has none of its own; for the attack as published, run "
-            "it without --eps"
-        )
-    return [*found, *json.loads(seen), *dict.fromkeys(own), *members.plain(job), *guard.cautions(job.model, job.info)]
+    return [*found, *json.loads(seen), *of_attacks(job), *members.plain(job), *guard.cautions(job.model, job.info)]
 
 
 def _loop(tracks: Sequence[Track], batch_size: int | str, tell: Progress) -> dict[str, Any]:

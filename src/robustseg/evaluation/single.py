@@ -105,7 +105,9 @@ def _against_prediction(spec: str) -> catalog.Attack:
     """There is no truth: an attack on it becomes one on the clean prediction."""
     attack = catalog.attack(spec)
     if attack.needs_fit and attack.artefact is None:
-        raise UserError(f"{attack.name} must be fitted on a data set; use `robustseg evaluate`, or another attack")
+        raise UserError(
+            f"{attack.name} must be fitted on other images; use `robustseg evaluate`, or {attack.fitted_on_nothing} here"
+        )
     if "reference" in attack.given or attack.reference == "pred":
         return attack
     return catalog.attack(attack, reference="pred")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from robustseg.ops.shift import shifted
-from robustseg.types import SemanticTarget
+from robustseg.types import SemanticTarget, UserError
 
 __all__ = ["displaced", "embedded", "hide_nearest", "least_likely", "permuted"]
 
@@ -62,11 +62,15 @@ def displaced(prediction: Tensor, moved: int, dx: int, dy: int, valid: Tensor | 
     """Pixels predicted as ``moved`` appear ``dx`` pixels to the right and ``dy`` down; the rest keeps its label.
 
     What they uncover takes the label of the nearest pixel of another class (``hide_nearest``).
-    Source: Chen, Wang, Crandall, WACV 2022, arXiv 2104.01732 ("displacing target objects"), reconstructed.
+    Raises UserError where the whole image would be left. Source: Chen, Wang, Crandall, WACV 2022, arXiv 2104.01732
+    ("displacing target objects"), reconstructed.
 
     >>> displaced(torch.tensor([[[1, 5, 2, 2]]]), 5, 1, 0).tolist() in ([[[1, 1, 5, 2]]], [[[1, 2, 5, 2]]])
     True
     """
+    h, w = prediction.shape[-2:]
+    if abs(dx) >= w or abs(dy) >= h:
+        raise UserError(f"dx={dx}, dy={dy} moves everything out of an image of {h}x{w}; move by less, or use kind=vanish")
     here = prediction == moved if valid is None else (prediction == moved) & valid
     return torch.where(shifted(here, dx, dy), moved, hide_nearest(prediction, moved, valid)[0])
 

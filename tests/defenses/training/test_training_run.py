@@ -43,7 +43,7 @@ def test_the_folder_is_a_model(model, recipe, request, tmp_path):
     assert facts["training"]["recipe"]["attacks"] == ["pgd:eps=8/255,steps=2", "clean"]
     assert facts["held_out"]["mIoU"] == told["scores"]["mIoU"]
     card = (out / "README.md").read_text()
-    assert "one of pgd:eps=8/255,steps=2, clean a batch" in card
+    assert "every batch by one drawn from pgd:eps=8/255,steps=2 or by nothing" in card
     rows = [json.loads(line) for line in (out / "curve.jsonl").read_text().splitlines()]
     assert [r["step"] for r in rows if "val_attacked_mIoU" in r] == [3, 6]
     assert (out / "curve.png").read_bytes()[:4] == b"\x89PNG"

@@ -24,16 +24,20 @@ def told(recipe: Recipe) -> str:
 
     >>> told(Recipe("zoo:street-unet", "street:val", attacks=("pgd:eps=4/255,steps=3",)))
     'adversarial training, every image attacked: pgd:eps=4/255,steps=3'
+    >>> told(Recipe("zoo:street-unet", "street:val", attacks=("pgd", "mi-fgsm", "clean"), share=0.5))
+    'adversarial training, 50% of the images attacked, every batch by one drawn from pgd, mi-fgsm or by nothing'
     """
     attacks = ", ".join(recipe.attacks) or ("none" if recipe.distill else DEFAULT)
-    attacks = f"one of {attacks} a batch" if len(recipe.attacks) > 1 else attacks
+    if len(recipe.attacks) > 1:
+        drawn = [a for a in recipe.attacks if a != "clean"]
+        attacks = f"every batch by one drawn from {', '.join(drawn)}" + " or by nothing" * ("clean" in recipe.attacks)
     if recipe.distill:
         to = f"soft labels of {recipe.distill.teacher}" if recipe.distill.teacher else "hard labels (a teacher)"
         return f"defensive distillation at temperature {recipe.distill.temperature:g}, {to}; attacks: {attacks}"
     if recipe.trades:
         return f"TRADES, beta {recipe.trades.beta:g}: {attacks}"
     share = "every image" if recipe.share == 1 else f"{recipe.share:.0%} of the images"
-    return f"adversarial training, {share} attacked: {attacks}"
+    return f"adversarial training, {share} attacked{',' if len(recipe.attacks) > 1 else ':'} {attacks}"
 
 
 def facts(recipe: Recipe, done: Mapping[str, Any], scores: Mapping[str, float]) -> dict[str, Any]:
