@@ -77,8 +77,8 @@ image for each. PGD follows the mean of the two losses. Classifiers: [their own 
 
 ## A CNN, a SegFormer and a plain ViT
 
-The same attack on each, white-box, 20 gradients an image; in brackets the share of the clean score that is left. The
-three differ in what they score on clean images, so compare the shares.
+The same attack on each, white-box, 20 gradients an image; behind the interval the share of the clean score that is
+left. The three differ in what they score on clean images, so compare the shares.
 
 {architectures}
 

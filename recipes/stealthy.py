@@ -43,13 +43,13 @@ class Plan:
     radius: float = 16 / 255
     keep: float = 0.05
     auxiliary: float = 0.01
-    width: int = 10
-    steps: int = 600
+    width: int = 16
+    steps: int = 4000
     batch: int = 4
     rate: float = 4e-3
     warmup: int = 20
     size: tuple[int, int] = (64, 128)
-    windows: int = 2  # cut from every scene at its own scale, and as many at half of it
+    windows: int = 4  # cut from every scene at its own scale, and as many at half of it
     held_out: int = 16  # scenes
     shift: tuple[int, int] = (8, 24)  # pixels, to either side
     heights: tuple[float, float] = (0.35, 0.95)
@@ -65,7 +65,7 @@ class Plan:
 BOTH = "stealthy-displace"  # takes a class away and puts it elsewhere: a start for what does one of the two
 PLANS = {
     plan.name: plan
-    for plan in (Plan("displace"), Plan("vanish", start=BOTH, steps=150), Plan("embed", start=BOTH, steps=150))
+    for plan in (Plan("displace"), Plan("vanish", start=BOTH, steps=3000), Plan("embed", start=BOTH, steps=1000))
 }
 
 

@@ -33,7 +33,7 @@ def test_few_bits_are_not_stretched(tmp_path, make, depth, packed):
 
 def test_colour_coded_labels_are_a_palette_confusion(tmp_path, make):
     path = make.png(tmp_path / "a.png", make.photo())
-    with pytest.raises(UserError, match=r"a\.png: .*palette confusion.*save it as an 8-bit"):
+    with pytest.raises(UserError, match=r"a\.png: .*palette confusion.*save it as a grey or palette PNG"):
         L.read_labels(path, L.plain_code(3))
 
 
