@@ -70,7 +70,7 @@ def displaced(prediction: Tensor, moved: int, dx: int, dy: int, valid: Tensor | 
     """
     h, w = prediction.shape[-2:]
     if abs(dx) >= w or abs(dy) >= h:
-        raise UserError(f"dx={dx}, dy={dy} moves everything out of an image of {h}x{w}; move by less, or use kind=vanish")
+        raise UserError(f"dx={dx}, dy={dy} moves everything out of an image of {h}x{w}; move less, or use kind=vanish")
     here = prediction == moved if valid is None else (prediction == moved) & valid
     return torch.where(shifted(here, dx, dy), moved, hide_nearest(prediction, moved, valid)[0])
 
