@@ -26,7 +26,7 @@ def images():
 @pytest.mark.parametrize("kind", ["vanish", "embed", "displace"])
 def test_a_shipped_generator(kind, victim, images):
     folder = ZOO / f"stealthy-{kind}"
-    assert (folder / "generator.safetensors").stat().st_size < 300_000
+    assert (folder / "generator.safetensors").stat().st_size < 600_000
     card = (folder / "README.md").read_text()
     made = attack(f"stealthy:kind={kind},mode=generator")
     assert made.eps == "16/255"
