@@ -53,6 +53,11 @@ Made by
 ## What follows
 
 {verdict}
+
+`hide` attacks a Mask2Former through its queries, `stealthy` through its semantic scores: hence what each reaches of the
+same goal there. The patch found nothing on the normal Mask2Former: with the places and sizes that it must survive its
+240 gradients leave more right than random colours do. In a place that never changes they work (four images, pixels
+right outside: random 86.9 %, `patch:images=8,steps=60` 88.1 %, the same with `vary=none` 80.9 %).
 """
 
 
