@@ -150,9 +150,9 @@ class Attack:
         return bool(self.entry.fits) and self.function is None and not patch.filled(self.params)
 
     @property
-    def fitted_on_nothing(self) -> str:
-        """The attack that comes nearest and needs no other images."""
-        return FITTED[self.entry.fits or next(m.entry.fits for m in self.members if m.needs_fit)][1]
+    def fitted(self) -> tuple[str, str]:
+        """What it must know of other images, and the attack that comes nearest and needs none. Only where needs_fit."""
+        return FITTED[self.entry.fits or next(m.entry.fits for m in self.members if m.needs_fit)]
 
     @property
     def fit_name(self) -> str:
@@ -252,7 +252,7 @@ class Attack:
         if not self.needs_fit:
             return
         if self.artefact is None:
-            what, other = FITTED[self.entry.fits or next(m.entry.fits for m in self.members if m.needs_fit)]
+            what, other = self.fitted
             raise UserError(
                 f"{self.name} needs {what} of other images: a = attack.fit(model, data); "
                 f"attack.with_artefact(a); or use {other}, which needs none"

@@ -18,7 +18,7 @@ from robustseg.evaluation.pictures import gallery
 from robustseg.ops.state import frozen
 from robustseg.types import DenseOutput
 
-__all__ = ["describe", "estimate", "first_size", "idle", "nothing_to_do", "of_attacks", "together"]
+__all__ = ["attack_warnings", "describe", "estimate", "first_size", "idle", "nothing_to_do", "together"]
 
 ROW_OVERHEAD = 400  # bytes of a row beside its statistics, measured on stores of street:val
 
@@ -42,7 +42,7 @@ def idle(job: Job) -> str:
     )
 
 
-def of_attacks(job: Job) -> list[str]:
+def attack_warnings(job: Job) -> list[str]:
     """What is worth knowing of the attacks that were asked for, before any is made."""
     # an attack object of the user's own need not have any
     own = [w for p in job.attacks for w in getattr(p.attack, "warnings", ())]
@@ -87,7 +87,7 @@ def estimate(job: Job, batch_size: int | str, keep: int) -> dict[str, Any]:
         "gradients": sum(a["backwards"] for a in attacks.values()) * images,
         "seconds": sum(a["seconds"] for a in attacks.values()) + 2 * forward * images,
         "note": None if batches else idle(job),
-        "warnings": of_attacks(job),
+        "warnings": attack_warnings(job),
         "bytes": int(row * images * (1 + len(attacks)) + pictures),
     }
 
@@ -149,7 +149,7 @@ def describe(cost: dict[str, Any]) -> str:
     step, forward = 1000 * cost["seconds_per_gradient"], 1000 * cost["seconds_per_forward"]
     measured = f"{step:.0f} ms a gradient, {forward:.0f} ms a forward"
     lines.append(f"in all {_clock(cost['seconds'])} and {cost['bytes'] / 1e6:.1f} MB ({measured}, {cost['device']})")
-    cautions = [f"warning: {w}" for w in cost.get("warnings", ())]
+    cautions = [f"warning: {w}" for w in cost["warnings"]]
     return "\n".join([*([cost["note"]] if cost["note"] else []), *cautions, *lines])
 
 

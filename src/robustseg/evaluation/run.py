@@ -17,7 +17,7 @@ from robustseg.evaluation.batches import Shard, plan
 from robustseg.evaluation.files import write_json
 from robustseg.evaluation.job import Job, definite, definite_members
 from robustseg.evaluation.pictures import Keeper, keep_pictures
-from robustseg.evaluation.plan import first_size, idle, nothing_to_do, of_attacks
+from robustseg.evaluation.plan import attack_warnings, first_size, idle, nothing_to_do
 from robustseg.evaluation.store import Run, Store
 from robustseg.ops.state import frozen
 from robustseg.types import DataSet, Model
@@ -175,7 +175,7 @@ def _warnings(job: Job, store: Store, batch_size: int | str) -> list[str]:
         image = job.data.whole(0).image[None].to(job.device)
         lines = [f"{f.name}: {f.message} (`robustseg doctor` says more)" for f in glance(job.model, image)]
         store.set_meta(note, seen := json.dumps(lines))
-    return [*found, *json.loads(seen), *of_attacks(job), *members.plain(job), *guard.cautions(job.model, job.info)]
+    return [*found, *json.loads(seen), *attack_warnings(job), *members.plain(job), *guard.cautions(job.model, job.info)]
 
 
 def _loop(tracks: Sequence[Track], batch_size: int | str, tell: Progress) -> dict[str, Any]:

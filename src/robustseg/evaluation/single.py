@@ -106,8 +106,7 @@ def _against_prediction(spec: str) -> catalog.Attack:
     attack = catalog.attack(spec)
     if attack.needs_fit and attack.artefact is None:
         raise UserError(
-            f"{attack.name} must be fitted on other images; use `robustseg evaluate`, or "
-            f"{attack.fitted_on_nothing} here"
+            f"{attack.name} must be fitted on other images; use `robustseg evaluate`, or {attack.fitted[1]} here"
         )
     if "reference" in attack.given or attack.reference == "pred":
         return attack
